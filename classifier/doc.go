@@ -1,0 +1,29 @@
+// Package classifier scores texts against labels with an XLM-RoBERTa natural language inference model on ONNX
+// Runtime: text and labels in, probabilities out, as the Hugging Face zero-shot pipeline gives them.
+//
+// It owns the model folder's meaning, the tokenizer, the plan of runs, the cache and the native library. It knows
+// nothing of incidents, events, storage or HTTP.
+//
+// # One scoring path
+//
+// Everything that scores (worker, command line, HTTP, benchmarks) goes through Classify. A text is encoded, looked up
+// by its tokens in the cache and among the texts on their way, and otherwise planned into runs; as many runs as the
+// process may use CPUs go on at a time, each on one thread, over one copy of the weights. Interactive runs go first.
+//
+// # Scores that can be repeated
+//
+// The plan is a pure function of lengths. Models whose activations are quantised dynamically score a pair differently
+// in different company, so there a run holds pairs of one text only and the same text always meets the same company.
+// For all others (fp32, fp16, static int8) runs mix texts, sorted by length, and scores agree within 1e-5.
+//
+// # Memory
+//
+// One copy of the weights, and per concurrent run at most the activations of TokenBudget padded tokens: about
+// 640 × (hidden size × 24 + heads × padded length × 8) bytes, 40 MB for the 6×384 shape and 110 MB for 24×1024. ONNX
+// Runtime's arena keeps that high-water mark.
+//
+// # Cancellation
+//
+// Classify returns when its context ends. The run in hand is told to end, and its tensors belong to the goroutine that
+// runs it until it has ended, so nothing is freed under native code.
+package classifier
