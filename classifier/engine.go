@@ -238,6 +238,7 @@ func (e *engine) next(r *ort.Runner) *job {
 }
 
 func (e *engine) work(r *ort.Runner) {
+	ort.OwnThread()
 	var row []int32
 	for {
 		j := e.next(r)

@@ -34,13 +34,23 @@ type scratch struct {
 	key []byte
 }
 
-// enter encodes the texts, takes what is cached or on its way and queues the rest. On an error the caller still has
-// to leave what was entered.
-func (r *request) enter(texts []Text) error {
-	s, _ := r.c.scratch.Get().(*scratch)
+func (c *Classifier) borrow() *scratch {
+	s, _ := c.scratch.Get().(*scratch)
 	if s == nil {
 		s = new(scratch)
 	}
+	return s
+}
+
+// premise cuts what can never matter: the tokens beyond the room that the shortest hypothesis leaves.
+func (c *Classifier) premise(set *labelSet, ids []int32) []int32 {
+	return ids[:min(len(ids), c.limits.maxTokens-c.limits.overhead-set.shortest)]
+}
+
+// enter encodes the texts, takes what is cached or on its way and queues the rest. On an error the caller still has
+// to leave what was entered.
+func (r *request) enter(texts []Text) error {
+	s := r.c.borrow()
 	defer r.c.scratch.Put(s)
 	first := make(map[string]int, len(texts))
 	var fresh []*call
@@ -95,8 +105,7 @@ func (r *request) enterOne(i int, text Text, s *scratch) (*call, error) {
 		r.results[i].Err = fmt.Errorf("%w: it has only characters that the model ignores", ErrTextEmpty)
 		return nil, nil
 	}
-	// What lies beyond the shortest hypothesis's room can never matter.
-	premise := s.ids[:min(len(s.ids), c.limits.maxTokens-c.limits.overhead-r.set.shortest)]
+	premise := c.premise(r.set, s.ids)
 	var key flightKey
 	key, s.key = c.key(r.set, premise, s.key)
 	joined, err := c.engine.join(key, text.Priority, r.private, func() *call { return r.newCall(key, premise) })

@@ -1,0 +1,15 @@
+package ort
+
+import "runtime"
+
+// OwnThread ties the calling goroutine to its thread for the rest of its life and makes that thread treat denormal
+// floats as zero. A goroutine that runs sessions calls it once, first.
+//
+// Masked padding makes softmax produce denormals, and each costs some hundred cycles in every product that follows:
+// runs with a few padded columns were 10 to 15 % slower than runs without any. ONNX Runtime has an option for this
+// (session.set_denormal_as_zero), but it reaches only threads of its own, and here the caller's thread does the work.
+// What is lost is below 1e-38. The thread ends with its goroutine, so nothing else ever runs on it.
+func OwnThread() {
+	runtime.LockOSThread()
+	flushDenormals()
+}
