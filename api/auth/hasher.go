@@ -44,7 +44,7 @@ func (h *Hasher) Acquire(ctx context.Context) (release func(), err error) {
 }
 
 // Hash returns the encoded hash of a new password. The caller holds the turn.
-func (h *Hasher) Hash(password string) (string, error) { return hash(password, h.params) }
+func (h *Hasher) Hash(password string) (string, error) { return hashWith(password, h.params) }
 
 // Verify reports whether the password matches, and whether its hash should be
 // made again because the parameters have changed since. The caller holds the

@@ -44,10 +44,10 @@ func CheckPassword(password string) string {
 
 // HashPassword returns the encoded argon2id hash of a password with a new salt.
 func HashPassword(password string) (string, error) {
-	return hash(password, DefaultParams())
+	return hashWith(password, DefaultParams())
 }
 
-func hash(password string, p Params) (string, error) {
+func hashWith(password string, p Params) (string, error) {
 	salt := make([]byte, saltSize)
 	if _, err := rand.Read(salt); err != nil {
 		return "", fmt.Errorf("read random bytes: %w", err)

@@ -34,7 +34,7 @@ func (e *SyntaxError) Error() string {
 // mark, without duplicate members (names are compared after unescaping) and
 // without unpaired surrogates.
 //
-// The memory it needs is less than the document's size, however hostile.
+// The memory it needs stays below twice the document's size, however hostile.
 func Check(doc []byte, depth int) error {
 	c := checker{doc: doc, depth: depth}
 	if bytes.HasPrefix(doc, []byte("\xef\xbb\xbf")) {
