@@ -12,9 +12,9 @@
 //
 // # Scores that can be repeated
 //
-// The plan is a pure function of lengths. Models whose activations are quantised dynamically score a pair differently
-// in different company, so there a run holds pairs of one text only and the same text always meets the same company.
-// For all others (fp32, fp16, static int8) runs mix texts, sorted by length, and scores agree within 1e-5.
+// The plan is a pure function of lengths. Models that are quantised or of half precision score a pair differently in
+// different company, so there a run holds pairs of one text only, the same text always meets the same company, and its
+// scores are the same to the last bit. For fp32 runs mix texts, sorted by length, and scores agree within 1e-5.
 //
 // # Memory
 //

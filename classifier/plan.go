@@ -22,7 +22,7 @@ type pair struct {
 
 // plan divides the pairs of texts and labels into runs. It is a pure function of lengths and limits.
 //
-// Where scores depend on what shares a run (dynamic quantisation), every run holds pairs of one text only, and how a
+// Where scores depend on what shares a run (see invariant), every run holds pairs of one text only, and how a
 // text is divided depends on nothing but itself: the same text always meets the same company. Where they do not, runs
 // mix texts, so that pairs of like length lie together.
 func plan(texts, labels []int, limits planLimits) [][]pair {

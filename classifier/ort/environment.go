@@ -30,7 +30,8 @@ func Load(path string) error {
 		return fmt.Errorf("%w: %s is in use already, %s cannot be loaded beside it", ErrEnvironment, environment.path, path)
 	}
 	onnx.SetSharedLibraryPath(path)
-	if err := onnx.InitializeEnvironment(onnx.WithLogLevelError()); err != nil {
+	// Every failure comes back as an error; what the library would print beside it is for its own developers.
+	if err := onnx.InitializeEnvironment(onnx.WithLogLevelFatal()); err != nil {
 		return fmt.Errorf("%w: %s: %w; the program needs ONNX Runtime %s", ErrEnvironment, path, err, Version)
 	}
 	if err := onnx.DisableTelemetry(); err != nil {

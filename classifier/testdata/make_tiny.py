@@ -2,10 +2,13 @@
 """Makes the tiny test model in tiny/: an XLM-RoBERTa classifier with random weights, and its golden scores.
 
 Usage: python make_tiny.py TEXTS.jsonl   (rows with the field "text"; the development data of the project)
-Needs: torch transformers tokenizers sentencepiece onnx
+Needs: torch transformers tokenizers sentencepiece onnx onnxruntime
 
 Writes tiny/{config,tokenizer,zeroshot}.json, tiny/model.onnx (fp32) and tiny/golden.json: the ids, logits and scores
-that transformers itself gives, with the versions that gave them. Tokenizer and weights depend on the seed alone.
+that transformers itself gives, with the versions that gave them. Beside it the same weights in the other forms that
+the engine runs: model_dynamic.onnx (int8, scales of the batch), model_static.onnx (int8, fixed scales), model_fp16.onnx
+(with token_type_ids) and external/model.onnx (int8, weights in two further files). Tokenizer and weights depend on the
+seed alone.
 """
 import base64
 import io
@@ -13,10 +16,13 @@ import json
 import pathlib
 import sys
 
+import onnx
 import sentencepiece as spm
 import tokenizers
 import torch
 import transformers
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.transformers.float16 import convert_float_to_float16
 from sentencepiece import sentencepiece_model_pb2
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForSequenceClassification, pipeline
 
@@ -65,20 +71,53 @@ def tokenizer_json(texts):
     }
 
 
-def export(model, path):
+def export(model, path, names=("input_ids", "attention_mask")):
     class Logits(torch.nn.Module):
         def __init__(self, inner):
             super().__init__()
             self.inner = inner
 
-        def forward(self, input_ids, attention_mask):
-            return self.inner(input_ids=input_ids, attention_mask=attention_mask).logits
+        def forward(self, *inputs):
+            return self.inner(**dict(zip(names, inputs))).logits
 
     ids = torch.arange(5, 21).reshape(2, 8)
+    examples = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
     axes = {0: "batch", 1: "sequence"}
-    torch.onnx.export(Logits(model).eval(), (ids, torch.ones_like(ids)), str(path), input_names=["input_ids", "attention_mask"],
-                      output_names=["logits"], dynamic_axes={"input_ids": axes, "attention_mask": axes, "logits": {0: "batch"}},
+    # eval(): the exporter restores the wrapper's mode afterwards, and with it the model's dropout.
+    torch.onnx.export(Logits(model).eval(), tuple(examples[n] for n in names), str(path), input_names=list(names),
+                      output_names=["logits"], dynamic_axes={n: axes for n in names} | {"logits": {0: "batch"}},
                       opset_version=17, dynamo=False)
+
+
+class Calibration(CalibrationDataReader):
+    def __init__(self, tokenizer):
+        self.rows = iter([tokenizer(t, "This text is about x.", truncation="only_first", return_tensors="np") for t in TEXTS])
+
+    def get_next(self):
+        row = next(self.rows, None)
+        return row and {k: row[k] for k in ("input_ids", "attention_mask")}
+
+
+def variants(model, tokenizer):
+    fp32 = str(OUT / "model.onnx")
+    quantize_dynamic(fp32, str(OUT / "model_dynamic.onnx"), weight_type=QuantType.QInt8, per_channel=True)
+    quantize_static(fp32, str(OUT / "model_static.onnx"), Calibration(tokenizer), quant_format=QuantFormat.QDQ,
+                    weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gather"])
+    typed = OUT / "typed.onnx"
+    export(model, typed, ("input_ids", "attention_mask", "token_type_ids"))
+    onnx.save(convert_float_to_float16(onnx.load(typed)), OUT / "model_fp16.onnx")
+    typed.unlink()
+    apart = onnx.load(OUT / "model_dynamic.onnx")
+    (OUT / "external").mkdir(exist_ok=True)
+    for tensor in apart.graph.initializer:  # two files with names of their own, as hub exports have
+        if len(tensor.raw_data) >= 1024:
+            location = "Constant_7_attr__value" if "embeddings" in tensor.name else "model.onnx_data"
+            onnx.external_data_helper.set_external_data(tensor, location)
+    for location in ("Constant_7_attr__value", "model.onnx_data"):
+        (OUT / "external" / location).unlink(missing_ok=True)
+    onnx.save(apart, OUT / "external" / "model.onnx")
+    for file in (OUT / "external").iterdir():
+        file.chmod(0o644)
 
 
 def golden(model, tokenizer):
@@ -120,6 +159,7 @@ def main():
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(OUT / "tokenizer.json"), bos_token="<s>", eos_token="</s>", sep_token="</s>", cls_token="<s>",
         unk_token="<unk>", pad_token="<pad>", mask_token="<mask>", model_max_length=POSITIONS - 2)
+    variants(model, tokenizer)
     (OUT / "golden.json").write_text(json.dumps(golden(model, tokenizer), ensure_ascii=False, indent=None) + "\n", encoding="utf-8")
 
 
