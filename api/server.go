@@ -84,7 +84,10 @@ func (s *Server) mount(trustedProxies []string) (http.Handler, error) {
 	// Gin prints its routes in debug mode, which is a switch of the process.
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
-	e.HandleMethodNotAllowed = true
+	// Gin 1.12 looks for other methods with a stack that it does not clear in
+	// between, and panics on paths that match both a name and a parameter. So we
+	// look ourselves, in unrouted.
+	e.HandleMethodNotAllowed = false
 	e.RedirectTrailingSlash = false
 	// The path is matched as it was sent, so that %2F never separates and an id
 	// is never an escape away from another.
@@ -94,10 +97,9 @@ func (s *Server) mount(trustedProxies []string) (http.Handler, error) {
 		return nil, fmt.Errorf("trusted proxies: %w", err)
 	}
 	e.Use(identify, s.observe, s.recoverPanic, s.secure, s.shareOrigins, s.boundHeaders)
-	e.NoRoute(func(g *gin.Context) { s.fail(g, notFound()) })
-	e.NoMethod(func(g *gin.Context) { s.notAllowed(g, g.Writer.Header().Get("Allow")) })
-
-	for path, methods := range s.methods() {
+	paths := s.methods()
+	e.NoRoute(func(g *gin.Context) { s.unrouted(g, paths) })
+	for path, methods := range paths {
 		allow := strings.Join(methods, ", ")
 		e.OPTIONS(path, s.options(allow))
 		if path == batchPath {
@@ -132,31 +134,48 @@ func (s *Server) methods() map[string][]string {
 // mountBatch keeps other methods on the batch's path from being taken for
 // requests about an incident with the id "batch".
 func (s *Server) mountBatch(e *gin.Engine, methods []string, allow string) {
-	others := []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete}
-	for _, method := range others {
+	for _, method := range []string{
+		http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	} {
 		if !slices.Contains(methods, method) {
 			e.Handle(method, batchPath, func(g *gin.Context) { s.notAllowed(g, allow) })
 		}
 	}
 }
 
-func (s *Server) notAllowed(g *gin.Context, allow string) {
-	if g.FullPath() == "" {
-		allow = s.allowed(allow)
-	}
-	s.fail(g, newProblem(kindMethod, "The method %s is not allowed here.", methodName(g.Request.Method)).with("Allow", allow))
-}
-
-// allowed brings gin's list, which is in no order of ours, into that of the
-// table.
-func (s *Server) allowed(found string) string {
-	set := strings.Split(found, ", ")
-	for _, methods := range s.methods() {
-		if len(methods) == len(set) && !slices.ContainsFunc(methods, func(m string) bool { return !slices.Contains(set, m) }) {
-			return strings.Join(methods, ", ")
+// unrouted tells a wrong method from a wrong path.
+func (s *Server) unrouted(g *gin.Context, paths map[string][]string) {
+	asked := g.Request.URL.EscapedPath()
+	methods, found := paths[asked]
+	for path := range paths {
+		if !found && matches(path, asked) {
+			methods, found = paths[path], true
 		}
 	}
-	return found
+	if !found {
+		s.fail(g, notFound())
+		return
+	}
+	s.notAllowed(g, strings.Join(methods, ", "))
+}
+
+// matches reports whether a path is one of a pattern with at most one
+// parameter.
+func matches(pattern, path string) bool {
+	before, after, param := strings.Cut(pattern, ":id")
+	if !param {
+		return pattern == path
+	}
+	middle, ok := strings.CutPrefix(path, before)
+	if !ok {
+		return false
+	}
+	middle, ok = strings.CutSuffix(middle, after)
+	return ok && middle != "" && !strings.Contains(middle, "/")
+}
+
+func (s *Server) notAllowed(g *gin.Context, allow string) {
+	s.fail(g, newProblem(kindMethod, "The method %s is not allowed here.", methodName(g.Request.Method)).with("Allow", allow))
 }
 
 // NewHTTPServer returns an http.Server with limits that keep slow and hostile
