@@ -1,0 +1,160 @@
+"""Step 4: multilingual distillation (Reimers & Gurevych 2020).
+
+For each English sentence the student must put its mean-pooled vector, of the English text and of its translations,
+where the teacher puts the English one: cosine plus the teacher's in-batch similarities. The <s> vector is trained the
+same way with a smaller weight, because the classifier reads it later. Runs for --minutes, saves checkpoints.
+"""
+import argparse
+import json
+import math
+import os
+import random
+import time
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from transformers import AutoModel, XLMRobertaForSequenceClassification
+
+from student import teacher_folder
+
+
+SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+
+
+def pad(ids, value, rows=32):
+    """Pads to one of a few shapes: oneDNN compiles a kernel for each shape that it meets, which costs more than padding."""
+    n = next(s for s in SIZES if s >= max(map(len, ids)))
+    k = -(-len(ids) // rows) * rows
+    t = torch.full((k, n), value)
+    m = torch.zeros(k, n, dtype=torch.long)
+    m[len(ids):, 0] = 1
+    for i, x in enumerate(ids):
+        t[i, :len(x)] = torch.tensor(x)
+        m[i, :len(x)] = 1
+    return t, m
+
+
+def pool(h, m):
+    m = m[..., None].float()
+    return F.normalize((h.float() * m).sum(1) / m.sum(1), dim=-1)
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--pairs", required=True)
+    ap.add_argument("--vocab", required=True)
+    ap.add_argument("--init", required=True)
+    ap.add_argument("--out", required=True)
+    ap.add_argument("--minutes", type=float, default=15)
+    ap.add_argument("--tokens", type=int, default=5000, help="padded student tokens per step")
+    ap.add_argument("--lr", type=float, default=3e-4)
+    ap.add_argument("--max-len", type=int, default=48)
+    a = ap.parse_args()
+    random.seed(4)
+    torch.manual_seed(4)
+    torch.set_num_threads(2)
+    new = Tokenizer.from_file(os.path.join(a.vocab, "tokenizer.json"))
+    new.enable_truncation(a.max_len)
+    old = Tokenizer.from_file(os.path.join(teacher_folder(), "tokenizer.json"))
+    old.no_padding()
+    old.enable_truncation(a.max_len)
+    groups = {}
+    for line in open(a.pairs, encoding="utf-8"):
+        r = json.loads(line)
+        if len(r["en"]) > 1.5 * 4 * a.max_len:
+            continue
+        # sentences count more than single words
+        if len(r["en"].split()) < 3 and random.random() < 0.5:
+            continue
+        groups.setdefault(r["en"], []).append((r["lang"], r["text"]))
+    keys = list(groups)
+    random.shuffle(keys)
+    print(len(keys), "English sentences", flush=True)
+    teacher = AutoModel.from_pretrained(teacher_folder(), attn_implementation="eager").eval()
+    model = XLMRobertaForSequenceClassification.from_pretrained(a.init, attn_implementation="eager").train()
+    emb = model.roberta.embeddings.word_embeddings.weight
+    body = [p for p in model.roberta.parameters() if p is not emb]
+    opt = torch.optim.AdamW([{"params": [emb], "lr": 3 * a.lr}, {"params": body, "lr": a.lr}], betas=(0.9, 0.98),
+                            weight_decay=0.01, fused=True)
+    base = [g["lr"] for g in opt.param_groups]
+    start, step, pos, saved, run = time.time(), 0, 0, time.time(), []
+    weight = {"hi": 3, "ar": 2, "vi": 2, "tr": 1.5, "ko": 1.3, "ja": 1.3, "zh": 1.3}
+
+    def batches():
+        nonlocal pos
+        while True:
+            chunk = keys[pos:pos + 4096]
+            pos += 4096
+            if pos >= len(keys):
+                random.shuffle(keys)
+                pos = 0
+            e_old = old.encode_batch(chunk)
+            items = []
+            flat, owner = [], []
+            for k, en in enumerate(chunk):
+                options = groups[en]
+                picks = random.choices(options, [weight.get(l, 1) for l, _ in options], k=min(3, len(options)))
+                texts = {t for _, t in picks}
+                if random.random() < 0.35:
+                    texts.add(en)
+                for t in sorted(texts):
+                    flat.append(t), owner.append(k)
+            enc = new.encode_batch(flat)
+            per = {}
+            for k, e in zip(owner, enc):
+                per.setdefault(k, []).append(e.ids)
+            buckets = {}
+            for k, ids in per.items():
+                buckets.setdefault(next(s for s in SIZES if s >= max(map(len, ids))), []).append(k)
+            out = []
+            for size, ks in buckets.items():
+                cur, n = [], 0
+                for k in ks:
+                    if cur and size * (n + len(per[k])) > a.tokens:
+                        out.append(cur)
+                        cur, n = [], 0
+                    cur.append(k)
+                    n += len(per[k])
+                out.append(cur)
+            random.shuffle(out)
+            for ks in out:
+                yield [e_old[k].ids for k in ks], [i for k in ks for i in per[k]], [j for j, k in enumerate(ks) for _ in per[k]]
+
+    for t_ids, s_ids, owner in batches():
+        frac = (time.time() - start) / (60 * a.minutes)
+        if frac >= 1:
+            break
+        scale = min(1, (step + 1) / 100) * max(0.02, 0.5 * (1 + math.cos(math.pi * frac)))
+        for g, b in zip(opt.param_groups, base):
+            g["lr"] = b * scale
+        ti, tm = pad(t_ids, 0)
+        si, sm = pad(s_ids, 1)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.no_grad():
+                tv = pool(teacher(input_ids=ti, attention_mask=tm).last_hidden_state, tm)
+            h = model.roberta(input_ids=si, attention_mask=sm).last_hidden_state
+        sv, cls = pool(h, sm), F.normalize(h[:, 0].float(), dim=-1)
+        own = torch.tensor(owner)
+        sv, cls, tv = sv[:len(s_ids)], cls[:len(s_ids)], tv[:len(t_ids)]
+        target = tv[own]
+        p = F.softmax(target @ tv.T / 0.05, -1)
+        loss = 10 * (1 - (sv * target).sum(-1)).mean() - (p * F.log_softmax(sv @ tv.T / 0.05, -1)).sum(-1).mean() \
+            + (p * p.clamp_min(1e-9).log()).sum(-1).mean() + 2 * (1 - (cls * target).sum(-1)).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.roberta.parameters(), 5.0)
+        opt.step()
+        opt.zero_grad(set_to_none=True)
+        run.append((sv * target).sum(-1).mean().item())
+        step += 1
+        if step % 20 == 0:
+            print(f"step {step} {time.time() - start:.0f}s cos {sum(run[-20:]) / 20:.4f} loss {loss.item():.3f} rows {len(s_ids)} len {si.shape[1]}", flush=True)
+        if time.time() - saved > 180:
+            model.save_pretrained(a.out)
+            saved = time.time()
+    model.save_pretrained(a.out)
+    print("saved", a.out, "steps", step, flush=True)
+
+
+if __name__ == "__main__":
+    main()

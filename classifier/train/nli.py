@@ -1,0 +1,322 @@
+"""Steps 5 and 6: tuning on topics (one text at a time), then training as an NLI cross-encoder.
+
+--stage tune: text vectors against label-name vectors (contrastive), five times cheaper per text than pairs; half of each
+step keeps the distilled space by translation pairs.
+--stage nli: text x hypothesis pairs. Listwise softmax over the entailment logits of a candidate set, as the zero-shot
+pipeline uses them, plus the three-class loss for sets with a certain answer.
+"""
+import argparse
+import json
+import math
+import os
+import random
+import time
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from transformers import AutoModel, XLMRobertaForSequenceClassification
+
+from distill import SIZES, pad, pool
+from examples import FIVE, LANGS, Examples
+from student import teacher_folder
+
+
+class Pseudo:
+    """Catalogue sentences with short catalogue phrases as labels; the teacher's similarity is the answer."""
+
+    def __init__(self, pairs, cache, premises=10000, labels=4000):
+        if os.path.exists(cache + ".json"):
+            d = json.load(open(cache + ".json", encoding="utf-8"))
+            self.labels, self.premises, self.by, self.good = d["labels"], d["premises"], d["by"], d["good"]
+            z = np.load(cache + ".npz")
+            self.lv, self.pv, self.top = z["lv"], z["pv"], z["top"]
+            return
+        rng = random.Random(6)
+        by = {}
+        for line in open(pairs, encoding="utf-8"):
+            r = json.loads(line)
+            by.setdefault(r["en"], {})[r["lang"]] = r["text"]
+        short = sorted(e for e, v in by.items() if len(e.split()) <= 3 and len(e) >= 5 and len(v) >= 6 and e.replace(" ", "").isalpha())
+        long_ = sorted(e for e, v in by.items() if 6 <= len(e.split()) <= 40 and len(v) >= 3)
+        rng.shuffle(short), rng.shuffle(long_)
+        self.labels, self.premises = short[:labels], long_[:premises]
+        self.by = {e: by[e] for e in self.labels + self.premises}
+        tok = Tokenizer.from_file(os.path.join(teacher_folder(), "tokenizer.json"))
+        tok.no_padding(), tok.enable_truncation(48)
+        teacher = AutoModel.from_pretrained(teacher_folder(), attn_implementation="eager").eval()
+        texts = self.labels + self.premises
+        enc = [e.ids for e in tok.encode_batch(texts)]
+        v = np.zeros((len(texts), 384), np.float32)
+        order = sorted(range(len(texts)), key=lambda i: len(enc[i]))
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            for k in range(0, len(order), 128):
+                part = order[k:k + 128]
+                ids, m = pad([enc[i] for i in part], 0)
+                v[part] = pool(teacher(input_ids=ids, attention_mask=m).last_hidden_state, m)[:len(part)].numpy()
+        n = len(self.labels)
+        self.lv, self.pv = v[:n], v[n:]
+        self.good = []
+        self.top = np.zeros((len(self.premises), 200), np.int32)
+        for k in range(0, len(self.premises), 2000):
+            s = self.pv[k:k + 2000] @ self.lv.T
+            self.top[k:k + 2000] = np.argsort(-s, axis=1)[:, :200]
+            self.good += [k + i for i in np.where(s.max(1) > 0.45)[0]]
+        np.savez(cache + ".npz", lv=self.lv, pv=self.pv, top=self.top)
+        json.dump({"labels": self.labels, "premises": self.premises, "by": self.by, "good": [int(i) for i in self.good]},
+                  open(cache + ".json", "w", encoding="utf-8"), ensure_ascii=False)
+        print("pseudo:", len(self.labels), "labels,", len(self.good), "sentences", flush=True)
+
+    def example(self, ex):
+        g = ex.rng
+        i = g.choice(self.good)
+        labels = [int(self.top[i][g.randint(0, 3)])]
+        for _ in range(g.randint(1, 2)):
+            labels.append(int(self.top[i][g.randint(10, 199)]))
+        for _ in range(g.randint(1, 2)):
+            labels.append(g.randrange(len(self.labels)))
+        labels = sorted(set(labels))
+        g.shuffle(labels)
+        s = self.lv[labels] @ self.pv[i]
+        e = np.exp((s - s.max()) / 0.06)
+        text = self.by[self.premises[i]]
+        lang = g.choice(list(text) + ["en", "en"])
+        side = g.choices(["en", lang, g.choice(LANGS)], [0.4, 0.3, 0.3])[0]
+        names = [self.by[self.labels[j]].get(side, self.labels[j]) for j in labels]
+        return text.get(lang, self.premises[i]), names, list(e / e.sum()), ex.template(), False
+
+
+def assemble(premise, hypothesis, limit):
+    return [0] + premise[:limit - len(hypothesis) - 4] + [2, 2] + hypothesis + [2]
+
+
+def dev_accuracy(model, tok, path, limit=None):
+    rows = [json.loads(l) for l in open(path, encoding="utf-8")]
+    if limit:
+        rows = rows[::len(rows) // limit]
+    hyp = [tok.encode("This example is %s." % l, add_special_tokens=False).ids for l in FIVE]
+    enc = [tok.encode(r["text"], add_special_tokens=False).ids for r in rows]
+    order = sorted(range(len(rows)), key=lambda i: len(enc[i]))
+    hit = {}
+    model.eval()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for k in range(0, len(order), 16):
+            part = order[k:k + 16]
+            ids, m = pad([assemble(enc[i], h, 256) for i in part for h in hyp], 1)
+            out = model(input_ids=ids, attention_mask=m).logits.float()[:len(part) * 5, 0].view(-1, 5).argmax(1)
+            for i, o in zip(part, out.tolist()):
+                hit.setdefault(rows[i]["lang"], []).append(FIVE[o] == rows[i]["label"])
+    model.train()
+    acc = {l: sum(v) / len(v) for l, v in sorted(hit.items())}
+    return sum(acc.values()) / len(acc), acc
+
+
+def arguments():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--stage", choices=["pseudo", "tune", "nli"], required=True)
+    ap.add_argument("--work", required=True)
+    ap.add_argument("--data", required=True)
+    ap.add_argument("--vocab", required=True)
+    ap.add_argument("--init", required=True)
+    ap.add_argument("--out", required=True)
+    ap.add_argument("--minutes", type=float, default=20)
+    ap.add_argument("--tokens", type=int, default=2560, help="padded tokens per step and process")
+    ap.add_argument("--lr", type=float, default=2e-4)
+    ap.add_argument("--max-len", type=int, default=112)
+    ap.add_argument("--seed", type=int, default=7)
+    ap.add_argument("--procs", type=int, default=2, help="processes of one thread each; gradients are averaged")
+    return ap.parse_args()
+
+
+def run(rank, a):
+    """One of a.procs data-parallel processes: on a shared machine they suffer less than threads, which wait per operation."""
+    dist.init_process_group("gloo", init_method=f"file://{os.path.abspath(a.work)}/rendezvous-{a.stage}-{a.launch}", rank=rank, world_size=a.procs)
+    random.seed(a.seed + 1000 * rank)
+    torch.manual_seed(a.seed)
+    torch.set_num_threads(1)
+    main_rank = rank == 0
+    tok = Tokenizer.from_file(os.path.join(a.vocab, "tokenizer.json"))
+    model = XLMRobertaForSequenceClassification.from_pretrained(a.init, attn_implementation="eager").train()
+    emb = model.roberta.embeddings.word_embeddings.weight
+    head = list(model.classifier.parameters())
+    skip = {id(p) for p in head} | {id(emb)}
+    body = [p for p in model.parameters() if id(p) not in skip]
+    opt = torch.optim.AdamW([{"params": [emb], "lr": 2 * a.lr}, {"params": body, "lr": a.lr}, {"params": head, "lr": 3 * a.lr}],
+                            betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    base = [g["lr"] for g in opt.param_groups]
+    start, step, seen, saved = time.time(), 0, 0, time.time()
+
+    def schedule():
+        frac = (time.time() - start) / (60 * a.minutes)
+        scale = min(1, (step + 1) / 60) * max(0.01, 0.5 * (1 + math.cos(math.pi * min(frac, 1))))
+        for g, b in zip(opt.param_groups, base):
+            g["lr"] = b * scale
+        return frac < 1
+
+    wide = [p for p in model.parameters() if p.requires_grad]
+    flat = torch.zeros(sum(p.numel() for p in wide) + 1, dtype=torch.bfloat16)
+
+    def update(loss, go=True):
+        """Returns whether all processes want to go on."""
+        loss.backward()
+        at = 1
+        flat[0] = float(go)
+        for p in wide:
+            if p.grad is None:
+                flat[at:at + p.numel()] = 0
+            else:
+                flat[at:at + p.numel()] = p.grad.view(-1)
+            at += p.numel()
+        dist.all_reduce(flat)
+        flat.div_(a.procs)
+        at = 1
+        for p in wide:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+            p.grad.view(-1).copy_(flat[at:at + p.numel()])
+            at += p.numel()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
+        opt.step()
+        opt.zero_grad(set_to_none=True)
+        return flat[0].item() > 0.999
+
+    if a.stage == "tune":
+        ex = Examples(a.data, seed=a.seed + 1000 * rank)
+        pairs = []
+        for line in open(os.path.join(a.work, "pairs.jsonl"), encoding="utf-8"):
+            if random.random() < 0.05:
+                r = json.loads(line)
+                if 4 <= len(r["en"].split()) <= 24:
+                    pairs.append((r["text"], r["en"]))
+        topics = [t for ts in ex.topics.values() for t in ts]
+        enc = lambda texts, n: pad([[0] + e.ids[:n - 2] + [2] for e in tok.encode_batch(texts, add_special_tokens=False)], 1)
+        losses = []
+        start = time.time()
+        more = True
+        while more:
+            go = schedule()
+            part = [random.choice(ex.train) for _ in range(32)]
+            extra = random.sample(ex.authored, min(12, len(ex.authored))) if ex.authored else []
+            lang = random.choice(LANGS + ["en"] * 6)
+            names = [ex.pick(ex.names[t], lang) for t in topics] + [ex.pick(ex.names[l], lang) for l in FIVE]
+            if extra:
+                alls = sorted({e[1] for e in extra})
+                where = {e[1]: e[0] for e in extra}
+                names += [ex.pick(ex.sets[where[l]][l]["names"], lang) for l in alls]
+            some = random.sample(pairs, 20)
+            ti, tm = enc([ex.noise(r["text"], r["lang"]) for r in part] + [e[3] for e in extra], 64)
+            ni, nm = enc(names, 16)
+            pi, pm = enc([x for p in some for x in p], 32)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                ht, hn, hp = [model.roberta(input_ids=i, attention_mask=m).last_hidden_state for i, m in ((ti, tm), (ni, nm), (pi, pm))]
+            vt, vn, vp = pool(ht, tm), pool(hn, nm)[:len(names)], pool(hp, pm)[:40]
+            k = len(part)
+            s = vt[:k + len(extra)] @ vn.T / 0.05
+            gold = torch.tensor([topics.index(r["topic"]) for r in part])
+            gold5 = torch.tensor([FIVE.index(r["label"]) for r in part])
+            nt = len(topics)
+            loss = F.cross_entropy(s[:k, :nt], gold) + F.cross_entropy(s[:k, nt:nt + 5], gold5)
+            if extra:
+                loss = loss + 0.3 * F.cross_entropy(s[k:, nt + 5:], torch.tensor([alls.index(e[1]) for e in extra]))
+            z = vp[0::2] @ vp[1::2].T / 0.05
+            loss = loss + 0.5 * F.cross_entropy(z, torch.arange(len(z)))
+            more = update(loss, go)
+            losses.append(((s[:k, nt:nt + 5].argmax(1) == gold5).float().mean().item(), loss.item()))
+            step += 1
+            if step % 20 == 0 and main_rank:
+                m = np.mean(losses[-20:], 0)
+                print(f"step {step} {time.time() - start:.0f}s five {m[0]:.3f} loss {m[1]:.3f} len {ti.shape[1]}", flush=True)
+        if main_rank:
+            model.save_pretrained(a.out)
+            print("saved", a.out, flush=True)
+        return
+
+    pseudo = Pseudo(os.path.join(a.work, "pairs.jsonl"), os.path.join(a.work, "pseudo"))
+    ex = Examples(a.data, work=a.work, seed=a.seed + 1000 * rank, teacher=pseudo)
+    stream = iter(ex)
+    stats = []
+
+    def batches():
+        while True:
+            items = [next(stream) for _ in range(768)]
+            prem = tok.encode_batch([i[0] for i in items], add_special_tokens=False)
+            buckets = {}
+            for item, p in zip(items, prem):
+                hyps = tok.encode_batch([item[3].format(n) for n in item[1]], add_special_tokens=False)
+                limit = a.max_len if len(p.ids) < 200 or ex.rng.random() < 0.5 else 384
+                ids = [assemble(p.ids, h.ids, limit) for h in hyps]
+                size = next(s for s in SIZES if s >= max(map(len, ids)))
+                buckets.setdefault(max(size, 24), []).append((ids, item[2], item[4]))
+            out = []
+            for size, part in buckets.items():
+                cur, n = [], 0
+                for e in part:
+                    if cur and size * (n + len(e[0])) > a.tokens:
+                        out.append(cur)
+                        cur, n = [], 0
+                    cur.append(e)
+                    n += len(e[0])
+                if n * size > a.tokens // 3 or len(cur) > 3:
+                    out.append(cur)
+            ex.rng.shuffle(out)
+            yield from out
+
+    start, checked = time.time(), time.time()
+    for part in batches():
+        go = schedule()
+        ids, m = pad([i for e in part for i in e[0]], 1, rows=8)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(input_ids=ids, attention_mask=m).logits
+        logits = logits.float()
+        at, loss, right, sure = 0, 0.0, [], 0
+        for pairs, target, hard in part:
+            z = logits[at:at + len(pairs)]
+            at += len(pairs)
+            t = torch.tensor(target)
+            if hard:
+                t = t * 0.97 + 0.03 / len(t)
+            loss = loss - (t * F.log_softmax(z[:, 0], 0)).sum()
+            if hard:
+                three = torch.zeros(len(t), 3)
+                for k, v in enumerate(target):
+                    three[k] = torch.tensor([0.95, 0.04, 0.01] if v else [0.02, 0.18, 0.80])
+                w = torch.tensor([1.0 if v else 1.0 / (len(t) - 1) for v in target]) if len(t) > 1 else torch.ones(1)
+                loss = loss - 0.2 * (w[:, None] * three * F.log_softmax(z, -1)).sum() / 2
+                right.append(float(z[:, 0].argmax().item() == int(np.argmax(target))))
+        loss = loss / len(part)
+        more = update(loss, go)
+        step, seen = step + 1, seen + len(part)
+        stats.append((loss.item(), np.mean(right) if right else np.nan))
+        if not more:
+            break
+        if not main_rank:
+            continue
+        if step % 25 == 0:
+            s = np.nanmean(stats[-25:], 0)
+            print(f"step {step} {time.time() - start:.0f}s seen {seen} loss {s[0]:.3f} right {s[1]:.3f}", flush=True)
+        if time.time() - saved > 150:
+            model.save_pretrained(a.out)
+            saved = time.time()
+        if time.time() - checked > 420:
+            acc, _ = dev_accuracy(model, tok, os.path.join(a.data, "dev.jsonl"), 213)
+            checked = time.time()
+            print(f"dev (a third) {acc:.4f}", flush=True)
+    if main_rank:
+        model.save_pretrained(a.out)
+        torch.set_num_threads(2)
+        print("dev", *dev_accuracy(model, tok, os.path.join(a.data, "dev.jsonl")), flush=True)
+
+
+def main():
+    a = arguments()
+    if a.stage == "pseudo":
+        Pseudo(os.path.join(a.work, "pairs.jsonl"), os.path.join(a.work, "pseudo"))
+        return
+    a.launch = f"{os.getpid()}-{int(time.time())}"
+    torch.multiprocessing.spawn(run, args=(a,), nprocs=a.procs)
+
+
+if __name__ == "__main__":
+    main()
