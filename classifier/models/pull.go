@@ -130,7 +130,7 @@ func (p *pull) present(ctx context.Context) (bool, error) {
 func (p *pull) choose(ctx context.Context, name string) error {
 	if preset, ok := presetByName(name); ok {
 		p.preset = preset
-		return nil
+		return p.pinCommit(ctx)
 	}
 	if !repositoryName.MatchString(name) {
 		return unknown(name)
@@ -152,6 +152,18 @@ func (p *pull) choose(ctx context.Context, name string) error {
 	}
 	p.preset = Preset{Name: p.folder, Repository: repository, Revision: revision, Files: files}
 	return nil
+}
+
+// pinCommit replaces a preset's branch by the commit that it stands for now.
+func (p *pull) pinCommit(ctx context.Context) error {
+	if len(p.preset.Revision) == 40 && isHex(p.preset.Revision) {
+		return nil
+	}
+	_, commit, err := p.hub.list(ctx, p.preset.Repository, p.preset.Revision)
+	if err == nil && commit != "" {
+		p.preset.Revision = commit
+	}
+	return err
 }
 
 // chooseFiles picks the model file in the order in which the engine looks, and the small files beside it or at the

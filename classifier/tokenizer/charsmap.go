@@ -15,7 +15,8 @@ import (
 type charsmap struct {
 	units        []uint32
 	replacements []byte // NUL-terminated strings
-	ascii        [utf8.RuneSelf]bool
+	ascii        [utf8.RuneSelf]byte // what an ASCII byte alone becomes, when that is one ASCII byte; else 0
+	folds        bool                // some ASCII byte becomes another one
 	graphemes    *graphemeTables
 }
 
@@ -47,8 +48,15 @@ func parseCharsmap(blob []byte) (*charsmap, error) {
 		return nil, fmt.Errorf("%w: its replacements are not UTF-8", errCharsmap)
 	}
 	for c := range m.ascii {
-		_, mapped := m.lookup(string(rune(c)))
-		m.ascii[c] = !mapped
+		replacement, mapped := m.lookup(string(rune(c)))
+		switch {
+		case c == '\r': // may stand before a line feed, as one cluster
+		case !mapped:
+			m.ascii[c] = byte(c)
+		case len(replacement) == 1 && replacement[0] < utf8.RuneSelf:
+			m.ascii[c] = replacement[0]
+			m.folds = true
+		}
 	}
 	return m, nil
 }
@@ -100,7 +108,13 @@ func (m *charsmap) replacement(offset uint32) ([]byte, bool) {
 func (m *charsmap) apply(dst []byte, text string) []byte {
 	for pos := 0; pos < len(text); {
 		if run := m.plainASCII(text[pos:]); run > 0 {
+			start := len(dst)
 			dst = append(dst, text[pos:pos+run]...)
+			if m.folds {
+				for i, c := range dst[start:] {
+					dst[start+i] = m.ascii[c]
+				}
+			}
 			pos += run
 			continue
 		}
@@ -112,13 +126,13 @@ func (m *charsmap) apply(dst []byte, text string) []byte {
 	return dst
 }
 
-// plainASCII returns how many leading bytes are ASCII that maps to itself and surely stand alone: the last one
+// plainASCII returns how many leading bytes are ASCII that becomes one ASCII byte and surely stand alone: the last one
 // counts only when another ASCII byte follows, because a combining mark may follow instead.
 func (m *charsmap) plainASCII(text string) int {
 	for i := range len(text) {
 		if c := text[i]; c >= utf8.RuneSelf {
 			return max(i-1, 0)
-		} else if !m.ascii[c] || c == '\r' {
+		} else if m.ascii[c] == 0 {
 			return i
 		}
 	}
