@@ -115,7 +115,8 @@ func checkMediaType(h http.Header, rule bodyRule, empty bool) error {
 		return nil
 	}
 	media, params, err := mime.ParseMediaType(values[0])
-	if err != nil || !slices.Contains(rule.types, media) {
+	// ParseMediaType lets the same parameter through twice.
+	if err != nil || !slices.Contains(rule.types, media) || strings.Count(values[0], ";") > 1 {
 		return wanted
 	}
 	for name, value := range params {

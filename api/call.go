@@ -113,7 +113,9 @@ func (c *call) valid() error {
 
 // refuse records a wrong value outside of the document.
 func (c *call) refuse(field, message string) {
-	c.errs = append(c.errs, strictjson.FieldError{Field: field, Message: message})
+	if len(c.errs) < strictjson.MaxErrors {
+		c.errs = append(c.errs, strictjson.FieldError{Field: field, Message: message})
+	}
 }
 
 // id is the number in the path. It counts as a question of existence, so

@@ -49,6 +49,10 @@ func (c cursors) encode(at store.Position, selection string) string {
 // decode returns the place of a cursor that encode has made for the same
 // selection.
 func (c cursors) decode(s, selection string) (at store.Position, ok bool) {
+	// The decoder skips line ends, so the length of the text counts.
+	if len(s) != base64.RawURLEncoding.EncodedLen(placeSize+macSize) {
+		return store.Position{}, false
+	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || len(raw) != placeSize+macSize || !hmac.Equal(raw[placeSize:], c.mac(raw[:placeSize], selection)) {
 		return store.Position{}, false

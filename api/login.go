@@ -123,6 +123,7 @@ func (c *call) verify(user *store.User, password string) bool {
 	if err != nil {
 		c.s.logger.LogAttrs(c, slog.LevelError, "stored password hash", slog.Int64("user_id", user.ID),
 			slog.String("request_id", requestID(c.Context)), slog.String("error", err.Error()))
+		c.s.hasher.VerifyNobody(password)
 		return false
 	}
 	if !match || !outdated || user.Disabled {

@@ -41,6 +41,8 @@ func (c *call) checkParameter(name string, query url.Values) {
 	values := query[name]
 	switch {
 	case slices.Contains(ignoredQuery, name):
+	case name == "":
+		c.refuse("query", "has a value without a name")
 	case !utf8.ValidString(name):
 		c.refuse("query", "is not valid UTF-8")
 	case !slices.Contains(c.route.query, name):

@@ -89,6 +89,9 @@ func (d *Decoder) field() string {
 
 // shorten keeps a client's own names from swelling the answer.
 func shorten(name string) string {
+	if name == "" {
+		return `""`
+	}
 	const most = 64
 	for i, n := 0, 0; i < len(name); n++ {
 		if n == most {
