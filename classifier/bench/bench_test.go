@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -160,5 +161,48 @@ func BenchmarkCacheHit(b *testing.B) {
 		if _, err := c.Classify(b.Context(), text, bench.DefaultLabels()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkDistinct classifies the texts once each, in calls of 64 and without a cache; compare_hf.py runs it.
+func BenchmarkDistinct(b *testing.B) {
+	cfg := config(b)
+	cfg.CacheBytes = -1
+	benchmarkOnce(b, cfg, texts(b))
+}
+
+// BenchmarkStorm classifies 10,000 texts of which at most 100 are distinct.
+func BenchmarkStorm(b *testing.B) {
+	all := texts(b)
+	all = all[:min(len(all), 100)]
+	storm := make([]string, 10_000)
+	for i := range storm {
+		storm[i] = all[i%len(all)]
+	}
+	benchmarkOnce(b, config(b), storm)
+}
+
+// benchmarkOnce reports the seconds for all texts; the model is loaded and warm before.
+func benchmarkOnce(b *testing.B, cfg classifier.Config, all []string) {
+	c, err := classifier.Open(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SelfTest(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	for range b.N {
+		start := time.Now()
+		for chunk := range slices.Chunk(all, 64) {
+			batch := make([]classifier.Text, len(chunk))
+			for i, text := range chunk {
+				batch[i].Content = text
+			}
+			if _, err := c.Classify(b.Context(), batch, bench.DefaultLabels()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(time.Since(start).Seconds(), "engine_seconds")
 	}
 }

@@ -14,7 +14,7 @@ import (
 // (so "①" + U+0301 becomes "1"), anything else is looked up rune by rune.
 type charsmap struct {
 	units        []uint32
-	replacements []byte // NUL-terminated strings
+	replacements []byte              // NUL-terminated strings
 	ascii        [utf8.RuneSelf]byte // what an ASCII byte alone becomes, when that is one ASCII byte; else 0
 	folds        bool                // some ASCII byte becomes another one
 	graphemes    *graphemeTables
