@@ -61,7 +61,8 @@ func (m *memory) CreateIncidents(ctx context.Context, userID int64, items []stor
 	var out []store.Incident
 	for _, it := range items {
 		m.next++
-		i := store.Incident{ID: m.next, UserID: userID, Title: it.Title, Description: it.Description, Status: "open", Classification: store.Classification{State: "pending"}, Revision: 1, Version: 1, CreatedAt: m.now().Truncate(time.Microsecond), UpdatedAt: m.now().Truncate(time.Microsecond)}
+		now := m.now().Truncate(time.Microsecond)
+		i := store.Incident{ID: m.next, UserID: userID, Title: it.Title, Description: it.Description, Status: "open", Classification: store.Classification{State: "pending"}, Revision: 1, Version: 1, CreatedAt: now, UpdatedAt: now}
 		m.incidents[i.ID] = i
 		m.hist[i.ID] = append(m.hist[i.ID], store.HistoryEntry{At: m.now(), Type: "created", Actor: store.UserActor(userID), Revision: 1})
 		out = append(out, i)
