@@ -45,10 +45,6 @@ var (
 	formBody  = bodyRule{limit: 8 << 10, types: []string{mediaForm}, form: true}
 )
 
-// maxDrain is how much of a body that is too large is read and dropped, so that
-// a client that sends before it reads gets to see the answer.
-const maxDrain = 32 << 20
-
 // readBody takes the body through size, media type and syntax.
 func (c *call) readBody(buf *buffer) error {
 	rule := c.route.body
@@ -91,10 +87,19 @@ func (c *call) fill(buf *buffer, limit int64) error {
 			return nil
 		}
 	}
-	if r.Header.Get("Expect") == "" {
+	return newProblem(kindTooLarge, "The body has more than the %d bytes that are allowed here.", limit)
+}
+
+// maxDrain is how much of a refused body is read and dropped.
+const maxDrain = 32 << 20
+
+// drain reads what is left of a refused body, so that a client that sends all
+// of it before it reads gets to see the answer. One that asks before it sends
+// is told without.
+func drain(r *http.Request) {
+	if r.ContentLength != 0 && r.Header.Get("Expect") == "" {
 		_, _ = io.CopyN(io.Discard, r.Body, maxDrain)
 	}
-	return newProblem(kindTooLarge, "The body has more than the %d bytes that are allowed here.", limit)
 }
 
 // checkMediaType wants one of the rule's types with at most charset=utf-8, and
@@ -107,24 +112,24 @@ func checkMediaType(h http.Header, rule bodyRule, empty bool) error {
 	if empty && (rule.optional || len(values) == 0) {
 		return nil
 	}
-	wanted := newProblem(kindMediaType, "The Content-Type must be %s.", strings.Join(rule.types, " or "))
-	if len(values) != 1 {
-		return wanted
-	}
-	if values[0] == rule.types[0] {
+	if len(values) == 1 && (values[0] == rule.types[0] || acceptable(values[0], rule.types)) {
 		return nil
 	}
-	media, params, err := mime.ParseMediaType(values[0])
+	return newProblem(kindMediaType, "The Content-Type must be %s.", strings.Join(rule.types, " or "))
+}
+
+func acceptable(contentType string, types []string) bool {
+	media, params, err := mime.ParseMediaType(contentType)
 	// ParseMediaType lets the same parameter through twice.
-	if err != nil || !slices.Contains(rule.types, media) || strings.Count(values[0], ";") > 1 {
-		return wanted
+	if err != nil || !slices.Contains(types, media) || strings.Count(contentType, ";") > 1 {
+		return false
 	}
 	for name, value := range params {
 		if name != "charset" || !strings.EqualFold(value, "utf-8") {
-			return wanted
+			return false
 		}
 	}
-	return nil
+	return true
 }
 
 func (c *call) readForm(body []byte) error {

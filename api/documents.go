@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/goccy/go-yaml"
 )
@@ -46,12 +47,11 @@ func newDocuments(version string) (documents, error) {
 	if version == "" {
 		version = "development"
 	}
-	source := strings.Replace(string(openAPISource), "version: development", "version: "+yamlString(version), 1)
-	openAPI, err := yaml.YAMLToJSON([]byte(source))
+	plain, err := openAPIJSON()
 	if err != nil {
 		return documents{}, fmt.Errorf("read the embedded openapi.yaml: %w", err)
 	}
-	openAPI = bytes.TrimSpace(openAPI)
+	openAPI := bytes.Replace(plain, []byte(`"version": "development"`), []byte(`"version": `+quoted(version)), 1)
 	sum := sha256.Sum256(openAPI)
 	return documents{
 		openAPI:    openAPI,
@@ -61,10 +61,15 @@ func newDocuments(version string) (documents, error) {
 	}, nil
 }
 
-// yamlString quotes a string; JSON is YAML.
-func yamlString(s string) string {
-	quoted, _ := json.Marshal(s)
-	return string(quoted)
+// openAPIJSON is the document as JSON with the members in their order.
+var openAPIJSON = sync.OnceValues(func() ([]byte, error) {
+	doc, err := yaml.YAMLToJSON(openAPISource)
+	return bytes.TrimSpace(doc), err
+})
+
+func quoted(s string) string {
+	doc, _ := json.Marshal(s)
+	return string(doc)
 }
 
 // newPage puts style and script into the page, so that it is one answer, and

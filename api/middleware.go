@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -102,14 +103,19 @@ func (s *Server) recoverPanic(g *gin.Context) {
 	g.Next()
 }
 
-// secure sets the headers that keep browsers from doing more with an answer
-// than showing it.
+// secureHeaders keep browsers from doing more with an answer than showing it.
+// The slices are shared between all answers; a header that is added to gets a
+// new one.
+var secureHeaders = map[string][]string{
+	"X-Content-Type-Options":  {"nosniff"},
+	"Content-Security-Policy": {"default-src 'none'; frame-ancestors 'none'"},
+	"Referrer-Policy":         {"no-referrer"},
+	"Cache-Control":           {"no-store"},
+}
+
 func (s *Server) secure(g *gin.Context) {
 	h := g.Writer.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cache-Control", "no-store")
+	maps.Copy(h, secureHeaders)
 	if s.tls {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}

@@ -160,6 +160,7 @@ func (s *Server) fail(g *gin.Context, err error) {
 		s.logger.LogAttrs(g, slog.LevelError, "request failed", slog.String("request_id", requestID(g)),
 			slog.String("route", routeName(g)), slog.Int("status", p.kind.status), slog.String("error", err.Error()))
 	}
+	drain(g.Request)
 	for name, value := range p.header {
 		g.Writer.Header().Set(name, value)
 	}

@@ -363,16 +363,22 @@ func TestRealConnections(t *testing.T) {
 	}
 }
 
-// A client that sends all of a body that is too large before it reads must get
-// to read the answer.
-func TestTooLargeIsAnswered(t *testing.T) {
+// A client that sends all of a body before it reads must get to read why it was
+// refused.
+func TestRefusedBodiesAreAnswered(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	address := b.serve()
-	body := strings.Repeat("x", 3<<20)
-	response := exchange(t, address, fmt.Sprintf("POST /incidents HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s", b.reporter.token, len(body), body))
-	if response.StatusCode != 413 {
-		t.Errorf("%d", response.StatusCode)
+	body := strings.Repeat("x", 9<<20)
+	for target, want := range map[string]int{"POST /incidents": 413, "POST /categories": 405, "POST /nothing": 404, "PUT /categories": 403, "POST /incidents/batch": 415} {
+		response := exchange(t, address, fmt.Sprintf("%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s", target, b.reporter.token, len(body), body))
+		if response.StatusCode != want {
+			t.Errorf("%s: %d, want %d", target, response.StatusCode, want)
+		}
+	}
+	response := exchange(t, address, fmt.Sprintf("POST /incidents HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+	if response.StatusCode != 401 {
+		t.Errorf("without a token: %d", response.StatusCode)
 	}
 }
 

@@ -36,7 +36,8 @@ func (e *SyntaxError) Error() string {
 //
 // The memory it needs stays below twice the document's size, however hostile.
 func Check(doc []byte, depth int) error {
-	c := checker{doc: doc, depth: depth}
+	var few [8]name // enough for what people send
+	c := checker{doc: doc, depth: depth, names: few[:0]}
 	if bytes.HasPrefix(doc, []byte("\xef\xbb\xbf")) {
 		return &SyntaxError{0, "the document begins with a byte order mark"}
 	}
@@ -95,9 +96,19 @@ func (c *checker) peek() byte {
 func (c *checker) value() error {
 	switch b := c.peek(); b {
 	case '{':
-		return c.nested(c.object)
+		if err := c.enter(); err != nil {
+			return err
+		}
+		err := c.object()
+		c.depth++
+		return err
 	case '[':
-		return c.nested(c.array)
+		if err := c.enter(); err != nil {
+			return err
+		}
+		err := c.array()
+		c.depth++
+		return err
 	case '"':
 		_, err := c.str()
 		return err
@@ -118,15 +129,14 @@ func (c *checker) value() error {
 	}
 }
 
-func (c *checker) nested(read func() error) error {
+// enter goes into an array or object.
+func (c *checker) enter() error {
 	if c.depth == 0 {
 		return c.fail("the document is nested too deeply")
 	}
 	c.depth--
 	c.pos++
-	err := read()
-	c.depth++
-	return err
+	return nil
 }
 
 func (c *checker) array() error {
