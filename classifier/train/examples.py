@@ -76,6 +76,7 @@ class Examples:
         self.rng = random.Random(seed)
         self.names = topic_names(data)
         self.train = rows(os.path.join(data, "train.jsonl"))
+        self.vague = rows(os.path.join(data, "vague.jsonl"))
         self.by_label = collections.defaultdict(lambda: collections.defaultdict(list))
         for r in self.train:
             self.by_label[r["label"]][r["lang"]].append(r)
@@ -157,7 +158,9 @@ class Examples:
         g = self.rng
         label = g.choice(FIVE)
         lang = g.choice(LANGS)
-        r = g.choice(self.by_label[label][lang])
+        vague = label == "Others" and g.random() < 0.15
+        r = g.choice(self.vague if vague else self.by_label[label][lang])
+        lang = r["lang"]
         text = self.fill(r["text"], label, lang) if g.random() < 0.04 else self.noise(r["text"], lang)
         exact = g.random() < 0.6
         template = TEMPLATES[0] if exact or g.random() < 0.5 else g.choice(TEMPLATES)
@@ -235,13 +238,13 @@ class Examples:
         g = self.rng
         while True:
             x = g.random()
-            if x < 0.45 or (x < 0.68 and not self.authored and x < 0.5):
+            if x < 0.42:
                 yield self.five()
-            elif x < 0.58 or (x < 0.78 and not self.authored and x < 0.7):
+            elif x < 0.52:
                 yield self.topic()
-            elif x < 0.78 and self.authored:
+            elif x < 0.76 and self.authored:
                 yield self.written()
-            elif x < 0.82 and self.desc:
+            elif x < 0.80 and self.desc:
                 yield self.section()
             elif self.pseudo:
                 yield self.pseudo.example(self)

@@ -126,6 +126,7 @@ def arguments():
     ap.add_argument("--lr", type=float, default=2e-4)
     ap.add_argument("--max-len", type=int, default=112)
     ap.add_argument("--seed", type=int, default=7)
+    ap.add_argument("--freeze", action="store_true", help="keep the word embeddings (faster; the body learns)")
     ap.add_argument("--procs", type=int, default=2, help="processes of one thread each; gradients are averaged")
     return ap.parse_args()
 
@@ -143,7 +144,8 @@ def run(rank, a):
     head = list(model.classifier.parameters())
     skip = {id(p) for p in head} | {id(emb)}
     body = [p for p in model.parameters() if id(p) not in skip]
-    opt = torch.optim.AdamW([{"params": [emb], "lr": 2 * a.lr}, {"params": body, "lr": a.lr}, {"params": head, "lr": 3 * a.lr}],
+    emb.requires_grad_(not a.freeze)
+    opt = torch.optim.AdamW([{"params": [emb], "lr": 2 * a.lr}] * (not a.freeze) + [{"params": body, "lr": a.lr}, {"params": head, "lr": 3 * a.lr}],
                             betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     base = [g["lr"] for g in opt.param_groups]
     start, step, seen, saved = time.time(), 0, 0, time.time()

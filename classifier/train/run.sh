@@ -1,0 +1,34 @@
+#!/bin/sh
+# Trains the default model from nothing: needs Debian's apt (bookworm) and a Python with requirements.txt.
+#   WORK=folder for everything that is made (default: work beside this script); PYTHON=python of the environment
+# Each step is skipped when its result is there; remove the result to repeat it.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+work=${WORK:-$here/work}
+python=${PYTHON:-python3}
+data=$here/data
+export HF_HUB_OFFLINE=1 PYTHONPATH="$here"
+mkdir -p "$work/debs" "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
+work=$(cd "$work" && pwd)
+
+if [ ! -e "$work/debs.done" ]; then
+	(cd "$work/debs" && while read -r p; do apt-get download -qq "$p" || echo "not there: $p"; done <"$here/packages.txt")
+	apt-get update -o Dir::State::Lists="$work/apt/lists" -o Dir::Cache="$work/apt/cache" \
+		-o Acquire::Languages="en,de,es,fr,it,ja,ko,nl,pl,pt,pt_BR,ru,tr,vi,zh,zh_CN,hi,ar"
+	touch "$work/debs.done"
+fi
+step() { # result, command...
+	result=$1
+	shift
+	[ -e "$result" ] || "$@"
+}
+common="--work $work --data $data --vocab $work/vocab"
+step "$work/pairs.jsonl" "$python" "$here/corpus.py" --debs "$work/debs" --lists "$work/apt/lists" --out "$work"
+step "$work/vocab/tokenizer.json" "$python" "$here/vocabulary.py" --pairs "$work/pairs.jsonl" --data "$data" --out "$work/vocab"
+step "$work/student0" "$python" "$here/student.py" --pairs "$work/pairs.jsonl" --vocab "$work/vocab" --out "$work/student0"
+step "$work/student2" "$python" "$here/distill.py" --pairs "$work/pairs.jsonl" --vocab "$work/vocab" --init "$work/student0" --out "$work/student2" --minutes "${DISTILL_MINUTES:-15}"
+step "$work/pseudo.json" "$python" "$here/nli.py" --stage pseudo $common --init none --out none
+step "$work/student3" "$python" "$here/nli.py" --stage tune $common --init "$work/student2" --out "$work/student3" --minutes "${TUNE_MINUTES:-4}"
+step "$work/student4" "$python" "$here/nli.py" --stage nli $common --init "$work/student3" --out "$work/student4" --minutes "${NLI_MINUTES:-24}"
+"$python" "$here/export.py" --model "$work/student4" --vocab "$work/vocab" --out "$work/model" --temperature "${TEMPERATURE:-1}" --min-confidence "${MIN_CONFIDENCE:-0.6}"
+"$python" "$here/eval.py" "$work/model" --data "$data" --json "$work/eval.json"
