@@ -121,7 +121,7 @@ func (c *call) findAccount(email string) (user store.User, known bool, err error
 func (c *call) verify(user *store.User, password string) bool {
 	match, outdated, err := c.s.hasher.Verify(user.PasswordHash, password)
 	if err != nil {
-		c.s.logger.LogAttrs(c, slog.LevelError, "stored password hash", slog.Int64("user_id", user.ID),
+		c.s.logger.LogAttrs(c.Request.Context(), slog.LevelError, "stored password hash", slog.Int64("user_id", user.ID),
 			slog.String("request_id", requestID(c.Context)), slog.String("error", err.Error()))
 		c.s.hasher.VerifyNobody(password)
 		return false
@@ -137,7 +137,7 @@ func (c *call) verify(user *store.User, password string) bool {
 		}
 	}
 	if err != nil {
-		c.s.logger.LogAttrs(c, slog.LevelWarn, "password not hashed again", slog.Int64("user_id", user.ID),
+		c.s.logger.LogAttrs(c.Request.Context(), slog.LevelWarn, "password not hashed again", slog.Int64("user_id", user.ID),
 			slog.String("request_id", requestID(c.Context)), slog.String("error", err.Error()))
 	}
 	return true

@@ -42,34 +42,36 @@ type kind struct {
 
 // The kinds of problems, by status.
 var (
-	kindSyntax        = kind{400, "malformed", "The request is malformed"}
-	kindGrant         = kind{400, "invalid-grant", "The credentials are not valid"}
-	kindUnauthorized  = kind{401, "unauthorized", "A valid access token is needed"}
-	kindForbidden     = kind{403, "forbidden", "The role does not permit this"}
-	kindNotFound      = kind{404, "not-found", "Not found"}
-	kindMethod        = kind{405, "method-not-allowed", "The method is not allowed here"}
-	kindConflict      = kind{409, "conflict", "The present state does not permit this"}
-	kindPrecondition  = kind{412, "precondition-failed", "The precondition is not met"}
-	kindTooLarge      = kind{413, "too-large", "The body is too large"}
-	kindMediaType     = kind{415, "media-type", "The media type is not supported"}
-	kindInvalid       = kind{422, "invalid", "Some values are not valid"}
-	kindKeyReused     = kind{422, "idempotency-key-reused", "The idempotency key was used before"}
-	kindTooMany       = kind{429, "too-many-requests", "Too many requests"}
-	kindHeaders       = kind{431, "headers-too-large", "The headers are too large"}
-	kindInternal      = kind{500, "internal", "Something went wrong here"}
-	kindUnavailable   = kind{503, "unavailable", "The service is not available right now"}
-	kindNoWorker      = kind{503, "no-worker", "No classifier worker answers"}
-	kindByStoreErrors = map[store.Code]kind{
-		store.CodeNotFound:     kindNotFound,
-		store.CodeInvalid:      kindInvalid,
-		store.CodeConflict:     kindConflict,
-		store.CodePrecondition: kindPrecondition,
-		store.CodeKeyReused:    kindKeyReused,
-		store.CodeUnavailable:  kindUnavailable,
-		store.CodeCorrupt:      kindUnavailable,
-		store.CodeInternal:     kindInternal,
-	}
+	kindSyntax       = kind{400, "malformed", "The request is malformed"}
+	kindGrant        = kind{400, "invalid-grant", "The credentials are not valid"}
+	kindUnauthorized = kind{401, "unauthorized", "A valid access token is needed"}
+	kindForbidden    = kind{403, "forbidden", "The role does not permit this"}
+	kindNotFound     = kind{404, "not-found", "Not found"}
+	kindMethod       = kind{405, "method-not-allowed", "The method is not allowed here"}
+	kindConflict     = kind{409, "conflict", "The present state does not permit this"}
+	kindPrecondition = kind{412, "precondition-failed", "The precondition is not met"}
+	kindTooLarge     = kind{413, "too-large", "The body is too large"}
+	kindMediaType    = kind{415, "media-type", "The media type is not supported"}
+	kindInvalid      = kind{422, "invalid", "Some values are not valid"}
+	kindKeyReused    = kind{422, "idempotency-key-reused", "The idempotency key was used before"}
+	kindTooMany      = kind{429, "too-many-requests", "Too many requests"}
+	kindHeaders      = kind{431, "headers-too-large", "The headers are too large"}
+	kindInternal     = kind{500, "internal", "Something went wrong here"}
+	kindUnavailable  = kind{503, "unavailable", "The service is not available right now"}
+	kindNoWorker     = kind{503, "no-worker", "No classifier worker answers"}
 )
+
+// kinds turns the codes of the store into kinds; there is no other such table.
+var kinds = map[store.Code]kind{
+	store.CodeNotFound:     kindNotFound,
+	store.CodeInvalid:      kindInvalid,
+	store.CodeConflict:     kindConflict,
+	store.CodePrecondition: kindPrecondition,
+	store.CodeKeyReused:    kindKeyReused,
+	store.CodeUnavailable:  kindUnavailable,
+	store.CodeCorrupt:      kindUnavailable,
+	store.CodeInternal:     kindInternal,
+}
 
 // retryAfter is the pause in seconds that a client is asked for when the
 // service cannot tell how long it takes.
@@ -118,7 +120,7 @@ func toProblem(err error) *problem {
 	if !errors.As(err, &se) && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
 		return newProblem(kindUnavailable, "The request could not be finished in time.").with("Retry-After", retryAfter)
 	}
-	k, ok := kindByStoreErrors[store.CodeOf(err)]
+	k, ok := kinds[store.CodeOf(err)]
 	if !ok {
 		k = kindInternal
 	}
@@ -157,7 +159,7 @@ const maxInstance = 1024
 func (s *Server) fail(g *gin.Context, err error) {
 	p := toProblem(err)
 	if p.kind.status >= http.StatusInternalServerError {
-		s.logger.LogAttrs(g, slog.LevelError, "request failed", slog.String("request_id", requestID(g)),
+		s.logger.LogAttrs(g.Request.Context(), slog.LevelError, "request failed", slog.String("request_id", requestID(g)),
 			slog.String("route", routeName(g)), slog.Int("status", p.kind.status), slog.String("error", err.Error()))
 	}
 	drain(g.Request)

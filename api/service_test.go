@@ -1,15 +1,10 @@
 package api
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -295,99 +290,6 @@ func TestHeaderSize(t *testing.T) {
 	a := b.do(431, request{method: "GET", target: "/healthz?" + strings.Repeat("x", 66<<10)})
 	if len(a.body) > 2000 {
 		t.Errorf("the answer has %d bytes", len(a.body))
-	}
-}
-
-// serve runs the handler behind a real listener.
-func (b *bench) serve() (address string) {
-	b.t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	server := NewHTTPServer(b.server.Handler(), listener.Addr().String(), slog.New(slog.DiscardHandler))
-	done := make(chan struct{})
-	go func() { defer close(done); _ = server.Serve(listener) }()
-	b.t.Cleanup(func() { _ = server.Close(); <-done })
-	return listener.Addr().String()
-}
-
-// exchange sends bytes and reads one answer.
-func exchange(t *testing.T, address, send string) *http.Response {
-	t.Helper()
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	if _, err := io.WriteString(conn, send); err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response
-}
-
-func TestRealConnections(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	address := b.serve()
-	token := "Authorization: Bearer " + b.reporter.token + "\r\n"
-	for name, test := range map[string]struct {
-		send string
-		want int
-	}{
-		"plain":                 {"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200},
-		"absolute form":         {"GET http://x/healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200},
-		"large headers":         {"GET /healthz HTTP/1.1\r\nHost: x\r\nX-P: " + strings.Repeat("x", 70<<10) + "\r\n\r\n", 431},
-		"very large headers":    {"GET /healthz HTTP/1.1\r\nHost: x\r\nX-P: " + strings.Repeat("x", 200<<10) + "\r\n\r\n", 431},
-		"chunked":               {"POST /incidents HTTP/1.1\r\nHost: x\r\n" + token + "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(goodIncident), goodIncident), 201},
-		"cut chunks":            {"POST /incidents HTTP/1.1\r\nHost: x\r\n" + token + "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
-		"expects, too large":    {"POST /incidents HTTP/1.1\r\nHost: x\r\n" + token + "Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n", 413},
-		"two lengths":           {"POST /incidents HTTP/1.1\r\nHost: x\r\n" + token + "Content-Length: 5\r\nContent-Length: 6\r\n\r\n{}", 400},
-		"two tokens":            {"GET /auth/me HTTP/1.1\r\nHost: x\r\n" + token + token + "\r\n", 400},
-		"encoded slash":         {"GET /incidents%2f1 HTTP/1.1\r\nHost: x\r\n" + token + "\r\n", 404},
-		"double slash":          {"GET //healthz HTTP/1.1\r\nHost: x\r\n\r\n", 404},
-		"query is not UTF-8":    {"GET /incidents?q=%ff HTTP/1.1\r\nHost: x\r\n" + token + "\r\n", 422},
-		"query not well-formed": {"GET /incidents?q=%zz HTTP/1.1\r\nHost: x\r\n" + token + "\r\n", 422},
-	} {
-		if response := exchange(t, address, test.send); response.StatusCode != test.want {
-			t.Errorf("%s: %d, want %d", name, response.StatusCode, test.want)
-		}
-	}
-	response := exchange(t, address, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-P: "+strings.Repeat("x", 70<<10)+"\r\n\r\n")
-	if response.Header.Get("Content-Type") != "application/problem+json" {
-		t.Errorf("headers of 70 KiB are answered with %s", response.Header.Get("Content-Type"))
-	}
-}
-
-// A client that sends all of a body before it reads must get to read why it was
-// refused.
-func TestRefusedBodiesAreAnswered(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	address := b.serve()
-	body := strings.Repeat("x", 9<<20)
-	for target, want := range map[string]int{"POST /incidents": 413, "POST /categories": 405, "POST /nothing": 404, "PUT /categories": 403, "POST /incidents/batch": 415} {
-		response := exchange(t, address, fmt.Sprintf("%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s", target, b.reporter.token, len(body), body))
-		if response.StatusCode != want {
-			t.Errorf("%s: %d, want %d", target, response.StatusCode, want)
-		}
-	}
-	response := exchange(t, address, fmt.Sprintf("POST /incidents HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
-	if response.StatusCode != 401 {
-		t.Errorf("without a token: %d", response.StatusCode)
-	}
-}
-
-func TestServerSettings(t *testing.T) {
-	t.Parallel()
-	s := NewHTTPServer(http.NotFoundHandler(), "127.0.0.1:1", slog.Default())
-	if s.ReadHeaderTimeout != 10*time.Second || s.ReadTimeout <= s.ReadHeaderTimeout || s.WriteTimeout < s.ReadTimeout+classifyTimeout ||
-		s.IdleTimeout <= 0 || s.MaxHeaderBytes < maxHeaderBytes || s.Addr != "127.0.0.1:1" {
-		t.Errorf("%+v", s)
 	}
 }
 
