@@ -22,8 +22,8 @@ func readText(d *strictjson.Decoder, rule text.Rule) string {
 	if !ok {
 		return ""
 	}
-	s = text.Normalize(s)
-	if message := rule.Check(s); message != "" {
+	s, message := rule.Apply(s)
+	if message != "" {
 		d.Errorf("%s", message)
 	}
 	return s

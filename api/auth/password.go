@@ -39,7 +39,8 @@ func NormalizePassword(password string) string { return text.Normalize(password)
 // CheckPassword returns what is wrong with a new password in words that follow
 // the name of a field, or "".
 func CheckPassword(password string) string {
-	return passwordRule.Check(NormalizePassword(password))
+	_, message := passwordRule.Apply(password)
+	return message
 }
 
 // HashPassword returns the encoded argon2id hash of a password with a new salt.

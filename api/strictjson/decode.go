@@ -52,20 +52,17 @@ func (d *Decoder) Errors() []FieldError { return d.errors }
 
 // Errorf records an error at the value being read.
 func (d *Decoder) Errorf(format string, args ...any) {
-	d.record(d.field(), fmt.Sprintf(format, args...))
+	// Rendering millions of errors that are not kept would take seconds.
+	if len(d.errors) < MaxErrors {
+		d.errors = append(d.errors, FieldError{d.field(), fmt.Sprintf(format, args...)})
+	}
 }
 
 // Missing records that a member of the object being read is absent.
 func (d *Decoder) Missing(name string) {
 	d.path = append(d.path, step{name: []byte(name)})
-	d.record(d.field(), "is missing")
+	d.Errorf("is missing")
 	d.path = d.path[:len(d.path)-1]
-}
-
-func (d *Decoder) record(field, message string) {
-	if len(d.errors) < MaxErrors {
-		d.errors = append(d.errors, FieldError{field, message})
-	}
 }
 
 // field renders the path of the value being read.

@@ -47,73 +47,77 @@ const graphemeJoiner = "\u034f"
 // composeLong is form C for texts with longer runs of combining marks than
 // package norm accepts unchanged: decompose, order the marks, compose.
 func composeLong(s string) string {
-	var runes []rune
-	for _, c := range s {
-		if d := norm.NFD.PropertiesString(string(c)).Decomposition(); d != nil {
-			runes = append(runes, []rune(string(d))...)
-		} else if c >= hangulBase && c < hangulEnd {
-			runes = append(runes, []rune(norm.NFD.String(string(c)))...)
-		} else {
-			runes = append(runes, c)
+	marks := make([]mark, 0, len(s)/2)
+	for i, c := range s {
+		p := norm.NFD.PropertiesString(s[i:])
+		if d := p.Decomposition(); d != nil || c >= hangulBase && c < hangulEnd {
+			whole := norm.NFD.String(s[i : i+p.Size()])
+			for j, c := range whole {
+				marks = append(marks, mark{c, norm.NFD.PropertiesString(whole[j:]).CCC()})
+			}
+			continue
 		}
+		marks = append(marks, mark{c, p.CCC()})
 	}
-	orderMarks(runes)
-	return string(compose(runes))
+	orderMarks(marks)
+	return compose(marks)
 }
 
 // The Hangul syllables decompose by arithmetic, not by table.
 const hangulBase, hangulEnd = 0xac00, 0xd7a4
 
-// ccc is the canonical combining class.
-func ccc(c rune) uint8 {
-	if c < utf8.RuneSelf {
-		return 0
-	}
-	return norm.NFD.PropertiesString(string(c)).CCC()
+// mark is a rune with its canonical combining class, 0 for starters.
+type mark struct {
+	rune  rune
+	class uint8
 }
 
 // orderMarks sorts each run of combining marks by class, keeping the order
-// within a class.
-func orderMarks(runes []rune) {
-	for i := 0; i < len(runes); {
-		if ccc(runes[i]) == 0 {
+// within a class. A run can be a whole text, so it must not take long.
+func orderMarks(marks []mark) {
+	for i := 0; i < len(marks); {
+		if marks[i].class == 0 {
 			i++
 			continue
 		}
 		j := i
-		for j < len(runes) && ccc(runes[j]) != 0 {
+		for j < len(marks) && marks[j].class != 0 {
 			j++
 		}
-		slices.SortStableFunc(runes[i:j], func(a, b rune) int { return int(ccc(a)) - int(ccc(b)) })
+		slices.SortStableFunc(marks[i:j], func(a, b mark) int { return int(a.class) - int(b.class) })
 		i = j
 	}
 }
 
 // compose joins each starter with the marks behind it that are not blocked
 // (Unicode 3.11, D117), in place.
-func compose(runes []rune) []rune {
-	out := runes[:0]
+func compose(marks []mark) string {
+	out := marks[:0]
 	starter, last := -1, uint8(0)
-	for _, c := range runes {
-		class := ccc(c)
+	for _, m := range marks {
 		adjacent := starter >= 0 && starter == len(out)-1
-		if starter >= 0 && (adjacent || last < class) {
-			if p, ok := pair(out[starter], c); ok {
-				out[starter] = p
+		if starter >= 0 && (adjacent || last < m.class) {
+			if p, ok := pair(out[starter].rune, m.rune); ok {
+				out[starter].rune = p
 				continue
 			}
 		}
-		out = append(out, c)
-		if class == 0 {
+		out = append(out, m)
+		if m.class == 0 {
 			starter = len(out) - 1
 		}
-		last = class
+		last = m.class
 	}
-	return out
+	var b strings.Builder
+	for _, m := range out {
+		b.WriteRune(m.rune)
+	}
+	return b.String()
 }
 
 // pair is the primary composite of two runes, if they have one.
 func pair(a, b rune) (rune, bool) {
-	r, size := utf8.DecodeRuneInString(norm.NFC.String(string([]rune{a, b})))
-	return r, size > 0 && r != a && utf8.RuneCountInString(norm.NFC.String(string([]rune{a, b}))) == 1
+	both := norm.NFC.String(string([]rune{a, b}))
+	r, size := utf8.DecodeRuneInString(both)
+	return r, size == len(both)
 }

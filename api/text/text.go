@@ -18,6 +18,21 @@ type Rule struct {
 	Line bool
 }
 
+// Apply returns the normal form of s and what is wrong with it, or "".
+func (r Rule) Apply(s string) (normal, message string) {
+	// Nothing composes more than four runes into one, so a longer text is too
+	// long whatever its normal form is, and need not be brought into it.
+	if n := utf8.RuneCountInString(s); n > 4*r.Max {
+		return s, r.length(n)
+	}
+	normal = Normalize(s)
+	return normal, r.Check(normal)
+}
+
+func (r Rule) length(n int) string {
+	return fmt.Sprintf("must have %d to %d characters, has %d", r.Min, r.Max, n)
+}
+
 // Check returns what is wrong with s in words that follow the name of a field,
 // or "" if nothing is. The text must have been through Normalize.
 func (r Rule) Check(s string) string {
@@ -43,7 +58,7 @@ func (r Rule) Check(s string) string {
 	}
 	switch {
 	case n < r.Min || n > r.Max:
-		return fmt.Sprintf("must have %d to %d characters, has %d", r.Min, r.Max, n)
+		return r.length(n)
 	case n > 0 && !visible:
 		return "must not be blank"
 	}

@@ -114,6 +114,24 @@ func TestNormalize(t *testing.T) {
 	}
 }
 
+func TestApply(t *testing.T) {
+	t.Parallel()
+	rule := text.Rule{Min: 1, Max: 10}
+	for in, want := range map[string]string{
+		strings.Repeat("\u03b1\u0313\u0300\u0345", 10): strings.Repeat("\u1f82", 10), // four runes into one
+		strings.Repeat("e\u0301\r\n", 5):               strings.Repeat("é\n", 5),
+	} {
+		if got, message := rule.Apply(in); got != want || message != "" {
+			t.Errorf("Apply(%+q) = %+q, %q", in, got, message)
+		}
+	}
+	for _, in := range []string{"", strings.Repeat("x", 11), strings.Repeat("x", 41), strings.Repeat("\u0301", 1000)} {
+		if _, message := rule.Apply(in); message == "" {
+			t.Errorf("Apply(%+.20q) accepts", in)
+		}
+	}
+}
+
 func FuzzNormalize(f *testing.F) {
 	f.Add("e\u0301\r\n")
 	f.Add("a" + strings.Repeat("\u0316\u0301", 40) + "각\u1100\u1161")
@@ -138,6 +156,15 @@ func FuzzNormalize(f *testing.F) {
 			t.Errorf("Normalize(%+q) = %+q, composeLong = %+q, package norm has %+q", s, n, text.ComposeLong(plain), want)
 		}
 	})
+}
+
+// The worst text there is: nothing but marks, in the wrong order.
+func BenchmarkNormalizeMarks(b *testing.B) {
+	s := "a" + strings.Repeat("\u0301\u0316", 10000)
+	b.SetBytes(int64(len(s)))
+	for b.Loop() {
+		text.Normalize(s)
+	}
 }
 
 func BenchmarkNormalizeAndCheck(b *testing.B) {
