@@ -36,7 +36,6 @@ const (
 
 // The bodies that routes take.
 var (
-	noBody    = bodyRule{}
 	jsonBody  = bodyRule{limit: 1 << 20, types: []string{mediaJSON}}
 	patchBody = bodyRule{limit: 1 << 20, types: []string{mediaJSON, mediaPatch}}
 	batchBody = bodyRule{limit: 16 << 20, types: []string{mediaJSON}}

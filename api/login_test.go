@@ -162,6 +162,26 @@ func TestLoginThrottle(t *testing.T) {
 	}
 }
 
+// Guesses that come all at once are counted like those that come in turn.
+func TestParallelGuesses(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	statuses := make(chan int, 40)
+	var guesses sync.WaitGroup
+	for range cap(statuses) {
+		guesses.Go(func() { statuses <- b.login("reporter@example.org", "wrong password").StatusCode })
+	}
+	guesses.Wait()
+	close(statuses)
+	count := map[int]int{}
+	for status := range statuses {
+		count[status]++
+	}
+	if count[400] != 5 || count[429] != 35 {
+		t.Errorf("the answers are %v", count)
+	}
+}
+
 func TestLoginsPerAddress(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
