@@ -28,6 +28,7 @@ var variants = []struct {
 	{"model_fp16.onnx", "fp16", false, 0.05},
 	{"model_static.onnx", "int8-static", false, 0.4},
 	{"model_dynamic.onnx", "int8-dynamic", false, 0.2},
+	{"model_int32.onnx", "int8-dynamic", false, 0.2},
 	{"external/model.onnx", "int8-dynamic", false, 0.2},
 }
 
@@ -100,6 +101,20 @@ func TestModelForms(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// Where the weights lie and how wide the inputs are makes no difference at all.
+func TestSameWeightsSameScores(t *testing.T) {
+	t.Parallel()
+	texts := sampleTexts(12)
+	reference := classify(t, classifiertest.Open(t, withFile("model_dynamic.onnx")), texts, fiveLabels)
+	for _, file := range []string{"external/model.onnx", "model_int32.onnx"} {
+		for i, r := range classify(t, classifiertest.Open(t, withFile(file)), texts, fiveLabels) {
+			if d := difference(r, reference[i]); d != 0 {
+				t.Errorf("%s: text %d differs by %v", file, i, d)
+			}
+		}
 	}
 }
 

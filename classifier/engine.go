@@ -66,7 +66,15 @@ type lane struct {
 	head int
 }
 
-func (l *lane) push(j *job) { l.jobs = append(l.jobs, j) }
+func (l *lane) push(j *job) {
+	// A lane that never runs dry would otherwise grow at its end for ever.
+	if l.head > 64 && 2*l.head > len(l.jobs) {
+		n := copy(l.jobs, l.jobs[l.head:])
+		clear(l.jobs[n:])
+		l.jobs, l.head = l.jobs[:n], 0
+	}
+	l.jobs = append(l.jobs, j)
+}
 
 func (l *lane) pop() *job {
 	if l.head == len(l.jobs) {

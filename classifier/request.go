@@ -100,7 +100,7 @@ func (r *request) enterOne(i int, text Text, s *scratch) (*call, error) {
 		return nil, nil
 	}
 	c := r.c
-	s.ids = c.folder.tokenizer.AppendIDs(s.ids[:0], text.Content)
+	s.ids = c.folder.tokenizer.AppendPrefix(s.ids[:0], text.Content, c.limits.maxTokens)
 	if len(s.ids) == 0 {
 		r.results[i].Err = fmt.Errorf("%w: it has only characters that the model ignores", ErrTextEmpty)
 		return nil, nil

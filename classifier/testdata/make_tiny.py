@@ -7,7 +7,7 @@ Needs: torch transformers tokenizers sentencepiece onnx onnxruntime
 Writes tiny/{config,tokenizer,zeroshot}.json, tiny/model.onnx (fp32) and tiny/golden.json: the ids, logits and scores
 that transformers itself gives, with the versions that gave them. Beside it the same weights in the other forms that
 the engine runs: model_dynamic.onnx (int8, scales of the batch), model_static.onnx (int8, fixed scales), model_fp16.onnx
-(with token_type_ids) and external/model.onnx (int8, weights in two further files). Tokenizer and weights depend on the
+(with token_type_ids), model_int32.onnx (model_dynamic.onnx with 32-bit inputs) and external/model.onnx (int8, weights in two further files). Tokenizer and weights depend on the
 seed alone.
 """
 import base64
@@ -107,6 +107,20 @@ def variants(model, tokenizer):
     export(model, typed, ("input_ids", "attention_mask", "token_type_ids"))
     onnx.save(convert_float_to_float16(onnx.load(typed)), OUT / "model_fp16.onnx")
     typed.unlink()
+    narrow = onnx.load(OUT / "model_dynamic.onnx")
+    for port in narrow.graph.input:
+        narrow.graph.node.insert(0, onnx.helper.make_node("Cast", ["narrow_" + port.name], [port.name], to=onnx.TensorProto.INT64))
+        port.name = "narrow_" + port.name
+        port.type.tensor_type.elem_type = onnx.TensorProto.INT32
+    for node in narrow.graph.node:  # the inputs keep their names, what was computed from them moves
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                swap = {"input_ids": "wide_ids", "attention_mask": "wide_mask", "narrow_input_ids": "input_ids",
+                        "narrow_attention_mask": "attention_mask"}
+                names[i] = swap.get(name, name)
+    for port in narrow.graph.input:
+        port.name = port.name.removeprefix("narrow_")
+    onnx.save(narrow, OUT / "model_int32.onnx")
     apart = onnx.load(OUT / "model_dynamic.onnx")
     (OUT / "external").mkdir(exist_ok=True)
     for tensor in apart.graph.initializer:  # two files with names of their own, as hub exports have

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"unicode"
@@ -57,11 +58,17 @@ func (t *Tokenizer) AppendPair(dst, first, second []int32) []int32 {
 // AppendIDs appends the ids of text, without special tokens. Bytes that are not UTF-8 count as U+FFFD, one for
 // each maximal ill-formed part, as Python's and Rust's lossy decoders do. The text <s> is three characters.
 func (t *Tokenizer) AppendIDs(dst []int32, text string) []int32 {
+	return t.AppendPrefix(dst, text, math.MaxInt)
+}
+
+// AppendPrefix is AppendIDs for a caller who needs only the first limit ids: it stops at the end of the word that
+// reaches them. Ids never depend on later words.
+func (t *Tokenizer) AppendPrefix(dst []int32, text string, limit int) []int32 {
 	s, _ := t.scratch.Get().(*scratch)
 	if s == nil {
 		s = new(scratch)
 	}
-	defer t.scratch.Put(s)
+	defer t.release(s)
 	if !utf8.ValidString(text) {
 		s.valid = appendValid(s.valid[:0], text)
 		text = view(s.valid)
@@ -71,17 +78,27 @@ func (t *Tokenizer) AppendIDs(dst []int32, text string) []int32 {
 		s.text, s.next = s.next, s.text
 		text = view(s.text)
 	}
-	return t.appendWords(dst, text, s)
+	return t.appendWords(dst, text, limit, s)
+}
+
+// maxKeptScratch is what an odd long text may leave behind.
+const maxKeptScratch = 1 << 20
+
+func (t *Tokenizer) release(s *scratch) {
+	if cap(s.text)+cap(s.next)+cap(s.valid)+16*cap(s.nodes) <= maxKeptScratch {
+		t.scratch.Put(s)
+	}
 }
 
 // appendWords splits the normalised text as the pre-tokenizer says and encodes the words.
-func (t *Tokenizer) appendWords(dst []int32, text string, s *scratch) []int32 {
+func (t *Tokenizer) appendWords(dst []int32, text string, limit int, s *scratch) []int32 {
+	before := len(dst)
 	if !t.splitter.whitespace {
 		return t.appendPart(dst, text, true, s)
 	}
 	for first := true; ; first = false {
 		start := indexNotSpace(text)
-		if start < 0 {
+		if start < 0 || len(dst)-before >= limit {
 			return dst
 		}
 		end := start + indexSpace(text[start:])

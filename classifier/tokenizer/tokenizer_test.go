@@ -30,6 +30,20 @@ func TestInputCannotForgeSpecialTokens(t *testing.T) {
 	}
 }
 
+// A prefix is the start of the whole, and reaches its limit if the text does.
+func TestAppendPrefix(t *testing.T) {
+	t.Parallel()
+	tok := loadFile(t, tinyTokenizer)
+	text := strings.Repeat("the server room is too hot ", 50)
+	all := tok.AppendIDs(nil, text)
+	for _, limit := range []int{0, 1, 17, len(all), len(all) + 10} {
+		got := tok.AppendPrefix(nil, text, limit)
+		if len(got) < min(limit, len(all)) || !slices.Equal(got, all[:len(got)]) {
+			t.Errorf("limit %d: %d ids of %d", limit, len(got), len(all))
+		}
+	}
+}
+
 func TestPairLayout(t *testing.T) {
 	t.Parallel()
 	tok := loadFile(t, tinyTokenizer)
@@ -64,16 +78,16 @@ func TestIllFormedUTF8(t *testing.T) {
 	}
 }
 
-// A word costs time linear in its length, whatever it is made of: eight times the text may not cost thirty times the
-// time.
+// A word costs time linear in its length, whatever it is made of. Sixteen times the text costs sixteen times the time
+// and not 256 times; the bound lies between the two, far from both, because the machine may be busy.
 func TestLinearTime(t *testing.T) {
 	t.Parallel()
 	tok := loadFile(t, tinyTokenizer)
 	for _, unit := range []string{"a", "ab", "é", "e\u0301", "\u0301", "ก", "漢", "😀", "▁", "< s", "\u0915\u094d", "🇩🇪", "\xff"} {
-		short, long := strings.Repeat(unit, 4000), strings.Repeat(unit, 32000)
+		short, long := strings.Repeat(unit, 4000), strings.Repeat(unit, 64000)
 		tok.AppendIDs(nil, long)
-		if a, b := fastest(tok, short), fastest(tok, long); b > 30*a+time.Millisecond {
-			t.Errorf("%q: %v for 4,000, %v for 32,000", unit, a, b)
+		if a, b := fastest(tok, short), fastest(tok, long); b > 100*a+time.Millisecond {
+			t.Errorf("%q: %v for 4,000, %v for 64,000", unit, a, b)
 		}
 	}
 }
@@ -89,11 +103,12 @@ func fastest(tok *Tokenizer, text string) time.Duration {
 	return best
 }
 
+// A text costs hardly any allocation. (None, but under the race detector the pool forgets on purpose.)
 func TestAllocations(t *testing.T) {
 	tok := loadFile(t, tinyTokenizer)
 	ids := make([]int32, 0, 1024)
 	for _, text := range []string{"The VPN drops every ten minutes.", "数据库服务器磁盘已满", "cafe\u0301", "bad \xff bytes"} {
-		if n := testing.AllocsPerRun(200, func() { ids = tok.AppendIDs(ids[:0], text) }); n > 1 {
+		if n := testing.AllocsPerRun(200, func() { ids = tok.AppendIDs(ids[:0], text) }); n > 4 {
 			t.Errorf("%q: %v allocations", text, n)
 		}
 	}
