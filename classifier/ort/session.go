@@ -80,6 +80,7 @@ func NewSession(cfg SessionConfig) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrModel, err)
 	}
+	trim()
 	return s, nil
 }
 
@@ -137,6 +138,8 @@ func sessionOptions(cfg SessionConfig) (*onnx.SessionOptions, error) {
 		options.SetMemPattern(false),
 		options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
 		options.AddSessionConfigEntry("session.inter_op.allow_spinning", "0"),
+		// The weights outside the arena: it grows by doubling, and would keep up to their size again in reserve.
+		options.AddSessionConfigEntry("session.use_device_allocator_for_initializers", "1"),
 	)
 	if err == nil {
 		err = appendProvider(options, cfg.Provider)
