@@ -72,7 +72,8 @@ def authored(data):
 
 
 class Examples:
-    def __init__(self, data, work=None, seed=5, teacher=None):
+    def __init__(self, data, work=None, seed=5, teacher=None, share=0.42):
+        self.share = share
         self.rng = random.Random(seed)
         self.names = topic_names(data)
         self.train = rows(os.path.join(data, "train.jsonl"))
@@ -238,9 +239,11 @@ class Examples:
         g = self.rng
         while True:
             x = g.random()
-            if x < 0.42:
+            if x < self.share:
                 yield self.five()
-            elif x < 0.52:
+                continue
+            x = 0.42 + 0.58 * g.random()
+            if x < 0.52:
                 yield self.topic()
             elif x < 0.76 and self.authored:
                 yield self.written()

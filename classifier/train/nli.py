@@ -126,6 +126,7 @@ def arguments():
     ap.add_argument("--lr", type=float, default=2e-4)
     ap.add_argument("--max-len", type=int, default=112)
     ap.add_argument("--seed", type=int, default=7)
+    ap.add_argument("--share", type=float, default=0.42, help="share of examples with the five production labels")
     ap.add_argument("--freeze", action="store_true", help="keep the word embeddings (faster; the body learns)")
     ap.add_argument("--procs", type=int, default=2, help="processes of one thread each; gradients are averaged")
     return ap.parse_args()
@@ -236,7 +237,7 @@ def run(rank, a):
         return
 
     pseudo = Pseudo(os.path.join(a.work, "pairs.jsonl"), os.path.join(a.work, "pseudo"))
-    ex = Examples(a.data, work=a.work, seed=a.seed + 1000 * rank, teacher=pseudo)
+    ex = Examples(a.data, work=a.work, seed=a.seed + 1000 * rank, teacher=pseudo, share=a.share)
     stream = iter(ex)
     stats = []
 

@@ -30,5 +30,7 @@ step "$work/student2" "$python" "$here/distill.py" --pairs "$work/pairs.jsonl" -
 step "$work/pseudo.json" "$python" "$here/nli.py" --stage pseudo $common --init none --out none
 step "$work/student3" "$python" "$here/nli.py" --stage tune $common --init "$work/student2" --out "$work/student3" --minutes "${TUNE_MINUTES:-4}"
 step "$work/student4" "$python" "$here/nli.py" --stage nli $common --init "$work/student3" --out "$work/student4" --minutes "${NLI_MINUTES:-24}"
-"$python" "$here/export.py" --model "$work/student4" --vocab "$work/vocab" --out "$work/model" --temperature "${TEMPERATURE:-1}" --min-confidence "${MIN_CONFIDENCE:-0.6}"
+step "$work/student5" "$python" "$here/nli.py" --stage nli $common --init "$work/student4" --out "$work/student5" --minutes "${NLI_MINUTES2:-14}" --lr 2.2e-4 --freeze --seed 77
+step "$work/student6" "$python" "$here/nli.py" --stage nli $common --init "$work/student5" --out "$work/student6" --minutes "${NLI_MINUTES3:-5}" --lr 1.6e-4 --freeze --share 0.6 --seed 99
+"$python" "$here/export.py" --model "$work/student6" --vocab "$work/vocab" --out "$work/model" --temperature "${TEMPERATURE:-1}" --min-confidence "${MIN_CONFIDENCE:-0.6}"
 "$python" "$here/eval.py" "$work/model" --data "$data" --json "$work/eval.json"
