@@ -107,11 +107,23 @@ func readIDs(t testing.TB, name string) [][]int32 {
 	}
 }
 
-// Every line of the corpus gets the ids of Hugging Face.
+// Every line of the corpus gets the ids of Hugging Face: with the test model's vocabulary (NFKC) and with the default
+// model's (NFKC and case folding).
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	tok := loadFile(t, tinyTokenizer)
-	texts, want := readCorpus(t), readIDs(t, "tiny.ids.gz")
+	for _, tc := range []struct{ name, tokenizer, ids string }{
+		{"tiny", tinyTokenizer, "tiny.ids.gz"},
+		{"default", filepath.Join("..", "models", "defaultmodel", "tokenizer.json"), "default.ids.gz"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			compareIDs(t, loadFile(t, tc.tokenizer), readCorpus(t), readIDs(t, tc.ids))
+		})
+	}
+}
+
+func compareIDs(t *testing.T, tok *Tokenizer, texts []string, want [][]int32) {
+	t.Helper()
 	if len(want) != len(texts) {
 		t.Fatalf("%d lines, %d references", len(texts), len(want))
 	}
