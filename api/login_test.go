@@ -375,3 +375,34 @@ func TestDamagedHash(t *testing.T) {
 		t.Errorf("the log has %s", b.log.String())
 	}
 }
+
+// A token of a disabled account is worth nothing, also one that is as new as
+// the account's last change.
+func TestDisabledAccount(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	disabled := true
+	u, err := b.store.UpdateUser(t.Context(), b.other.ID, store.UserPatch{Disabled: &disabled})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := b.server.tokens.Issue(u.ID, u.TokenVersion)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.works(token) {
+		t.Error("a disabled account is let in")
+	}
+}
+
+func TestUnknownRolesHaveNoRights(t *testing.T) {
+	t.Parallel()
+	for _, needs := range append(store.Roles(), "") {
+		if atLeast("root", needs) || atLeast("", needs) {
+			t.Errorf("an unknown role may do what needs %q", needs)
+		}
+		if !atLeast(store.RoleAdmin, needs) {
+			t.Errorf("an administrator may not do what needs %q", needs)
+		}
+	}
+}
