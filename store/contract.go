@@ -172,6 +172,13 @@ type Outbox interface {
 	Unpublished(ctx context.Context, after int64, limit int) ([]OutboxEvent, error)
 	// MarkPublished records acknowledged publications. Marking twice is harmless.
 	MarkPublished(ctx context.Context, marks []Published) error
+	// LastSeq is the highest outbox sequence this database ever assigned, 0 for
+	// none.
+	LastSeq(ctx context.Context) (int64, error)
+	// Renew gives the database a new incarnation, because it was restored from an
+	// older copy than the broker has seen: every open request counts as lost from
+	// now on, and results under the old incarnation are stale.
+	Renew(ctx context.Context) error
 }
 
 // Results is the part of a store that the updater and the sweeper use.
