@@ -131,7 +131,7 @@ func TestPanic(t *testing.T) {
 	}
 	f.incidents = func() (store.Page[store.Incident], error) { panic(http.ErrAbortHandler) }
 	defer func() {
-		if recover() != http.ErrAbortHandler {
+		if err, ok := recover().(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 			t.Error("an aborted answer is not aborted")
 		}
 	}()

@@ -121,7 +121,7 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Runtime.Notify == nil {
 		logger := c.Logger
-		c.Runtime.Notify = func(message string) { logger.Info(message) }
+		c.Runtime.Notify = func(message string) { logger.Info("the ONNX Runtime library is fetched", "detail", message) }
 	}
 	return c
 }

@@ -83,7 +83,7 @@ func Accuracy(ctx context.Context, options AccuracyOptions, emit func(Figure)) e
 			return fmt.Errorf("bench: row %d has the label %q, which is none of %q", i+1, row.Label, names)
 		}
 	}
-	c, err := classifier.Open(options.Config)
+	c, err := classifier.OpenContext(ctx, options.Config)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func Run(ctx context.Context, options Options, emit func(Figure)) error {
 			return err
 		}
 	}
-	c, err := open(o, 0, o.Config.CacheBytes)
+	c, err := open(ctx, o, 0, o.Config.CacheBytes)
 	if err != nil {
 		return err
 	}
@@ -94,17 +94,17 @@ func Run(ctx context.Context, options Options, emit func(Figure)) error {
 	return cacheFigures(ctx, c, o, emit)
 }
 
-func open(o Options, threads int, cache int64) (*classifier.Classifier, error) {
+func open(ctx context.Context, o Options, threads int, cache int64) (*classifier.Classifier, error) {
 	cfg := o.Config
 	cfg.CacheBytes, cfg.Registerer = cache, nil
 	if threads > 0 {
 		cfg.Threads = threads
 	}
-	return classifier.Open(cfg)
+	return classifier.OpenContext(ctx, cfg)
 }
 
 func runThreads(ctx context.Context, o Options, threads int, emit func(Figure)) error {
-	c, err := open(o, threads, -1)
+	c, err := open(ctx, o, threads, -1)
 	if err != nil {
 		return err
 	}

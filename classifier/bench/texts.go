@@ -77,12 +77,11 @@ func cacheFigures(ctx context.Context, c *classifier.Classifier, o Options, emit
 	if err != nil {
 		return err
 	}
-	once := time.Duration(0)
 	start := time.Now()
 	if err := m.classify(ctx, m.texts[:distinct]); err != nil {
 		return err
 	}
-	once = time.Since(start)
+	once := time.Since(start)
 	storm := make([]classifier.Text, 0, copies*distinct)
 	for i := range copies * distinct {
 		// A tail of their own makes the texts of this storm differ from those that are cached already.

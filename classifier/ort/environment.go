@@ -8,7 +8,7 @@ import (
 	onnx "github.com/yalue/onnxruntime_go"
 )
 
-// ErrEnvironment: the library was found but the process cannot use it.
+// ErrEnvironment says that the library was found but the process cannot use it.
 var ErrEnvironment = errors.New("the ONNX Runtime library cannot be loaded")
 
 // environment is the process's one copy of ONNX Runtime. The binding keeps its state in package variables, so a

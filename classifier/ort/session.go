@@ -71,7 +71,7 @@ func NewSession(cfg SessionConfig) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer options.Destroy()
+	defer func() { _ = options.Destroy() }() // it fails only when called twice
 	if cfg.Data != nil {
 		s.session, err = onnx.NewDynamicAdvancedSessionWithONNXData(cfg.Data, inputs, []string{output}, options)
 	} else {

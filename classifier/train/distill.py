@@ -3,6 +3,10 @@
 For each English sentence the student must put its mean-pooled vector, of the English text and of its translations,
 where the teacher puts the English one: cosine plus the teacher's in-batch similarities. The <s> vector is trained the
 same way with a smaller weight, because the classifier reads it later. Runs for --minutes, saves checkpoints.
+
+Two processes of one thread each learn from different sentences; every --average steps their weights are averaged (local
+SGD, Stich 2019). On a machine that others use too that wastes less than two threads, which wait for each other at every
+operation.
 """
 import argparse
 import json
@@ -12,6 +16,7 @@ import random
 import time
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 from transformers import AutoModel, XLMRobertaForSequenceClassification
@@ -40,6 +45,17 @@ def pool(h, m):
     return F.normalize((h.float() * m).sum(1) / m.sum(1), dim=-1)
 
 
+def average(model, go):
+    """Averages the weights of all processes; returns whether all want to go on."""
+    flag = torch.tensor([float(go)])
+    dist.all_reduce(flag, op=dist.ReduceOp.MIN)
+    with torch.no_grad():
+        for p in model.roberta.parameters():
+            dist.all_reduce(p.data)
+            p.data.div_(dist.get_world_size())
+    return flag.item() > 0
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--pairs", required=True)
@@ -47,13 +63,21 @@ def main():
     ap.add_argument("--init", required=True)
     ap.add_argument("--out", required=True)
     ap.add_argument("--minutes", type=float, default=15)
-    ap.add_argument("--tokens", type=int, default=5000, help="padded student tokens per step")
+    ap.add_argument("--tokens", type=int, default=2500, help="padded student tokens per step and process")
     ap.add_argument("--lr", type=float, default=3e-4)
     ap.add_argument("--max-len", type=int, default=48)
+    ap.add_argument("--procs", type=int, default=2)
+    ap.add_argument("--average", type=int, default=20)
     a = ap.parse_args()
-    random.seed(4)
+    a.rendezvous = f"file://{os.path.abspath(a.out)}-rendezvous-{os.getpid()}-{int(time.time())}"
+    torch.multiprocessing.spawn(run, args=(a,), nprocs=a.procs)
+
+
+def run(rank, a):
+    dist.init_process_group("gloo", init_method=a.rendezvous, rank=rank, world_size=a.procs)
+    random.seed(4 + 1000 * rank)
     torch.manual_seed(4)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     new = Tokenizer.from_file(os.path.join(a.vocab, "tokenizer.json"))
     new.enable_truncation(a.max_len)
     old = Tokenizer.from_file(os.path.join(teacher_folder(), "tokenizer.json"))
@@ -123,9 +147,9 @@ def main():
 
     for t_ids, s_ids, owner in batches():
         frac = (time.time() - start) / (60 * a.minutes)
-        if frac >= 1:
+        if step % a.average == 0 and not average(model, frac < 1):
             break
-        scale = min(1, (step + 1) / 100) * max(0.02, 0.5 * (1 + math.cos(math.pi * frac)))
+        scale = min(1, (step + 1) / 100) * max(0.02, 0.5 * (1 + math.cos(math.pi * min(frac, 1))))
         for g, b in zip(opt.param_groups, base):
             g["lr"] = b * scale
         ti, tm = pad(t_ids, 0)
@@ -147,13 +171,14 @@ def main():
         opt.zero_grad(set_to_none=True)
         run.append((sv * target).sum(-1).mean().item())
         step += 1
-        if step % 20 == 0:
-            print(f"step {step} {time.time() - start:.0f}s cos {sum(run[-20:]) / 20:.4f} loss {loss.item():.3f} rows {len(s_ids)} len {si.shape[1]}", flush=True)
-        if time.time() - saved > 180:
+        if step % 100 == 0 and rank == 0:
+            print(f"step {step} {time.time() - start:.0f}s cos {sum(run[-100:]) / 100:.4f} loss {loss.item():.3f} rows {len(s_ids)} len {si.shape[1]}", flush=True)
+        if rank == 0 and time.time() - saved > 180:
             model.save_pretrained(a.out)
             saved = time.time()
-    model.save_pretrained(a.out)
-    print("saved", a.out, "steps", step, flush=True)
+    if rank == 0:
+        model.save_pretrained(a.out)
+        print("saved", a.out, "steps", step, flush=True)
 
 
 if __name__ == "__main__":
