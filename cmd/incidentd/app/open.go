@@ -16,10 +16,40 @@ import (
 	"github.com/incidentd/incidentd/classifier/models/defaultmodel"
 	"github.com/incidentd/incidentd/configs"
 	"github.com/incidentd/incidentd/events"
+	"github.com/incidentd/incidentd/store"
+	"github.com/incidentd/incidentd/store/bunstore"
 )
 
 // ErrNoBroker means that nothing says where the broker is.
 var ErrNoBroker = errors.New("no broker is known")
+
+// makeDataDir makes the data folder for its owner alone.
+func makeDataDir(config configs.Config) error {
+	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
+		return fmt.Errorf("make the data folder (choose another one with --data-dir or INCIDENTD_DATA_DIR): %w", err)
+	}
+	return nil
+}
+
+// OpenStore opens the database without the lock of serve, beside which it may
+// be used. The caller closes it.
+func OpenStore(ctx context.Context, config configs.Config, logger *slog.Logger) (*bunstore.Store, error) {
+	if err := makeDataDir(config); err != nil {
+		return nil, err
+	}
+	return bunstore.Open(ctx, storeConfig(config, logger))
+}
+
+func storeConfig(config configs.Config, logger *slog.Logger) bunstore.Config {
+	labels := make([]store.Category, len(config.Labels))
+	for i, name := range config.Labels {
+		labels[i] = store.Category{Name: name}
+	}
+	return bunstore.Config{
+		Path: config.DatabasePath(), Labels: labels,
+		Retention: config.Database.Retention, Logger: logger,
+	}
+}
 
 // ModelSource finds the configured model: the embedded one, a pulled one by
 // name, or a folder.
