@@ -69,6 +69,8 @@ type Classified struct {
 	Model       string             `json:"model"`
 	Worker      string             `json:"worker"`
 	DurationMS  float64            `json:"duration_ms"`
+	// RequestedAt is when the request was committed to the database.
+	RequestedAt time.Time `json:"requested_at,omitzero"`
 }
 
 // Failed is the payload of classification_failed.
