@@ -34,6 +34,14 @@ incidentd serve starts everything in one process; it needs no configuration.`,
 // commands lists the subcommands, one constructor each.
 func commands(env *environment) []*cobra.Command {
 	return []*cobra.Command{
+		newClassifyCommand(env),
+		newUserCommand(env),
+		newModelCommand(env),
+		newRuntimeCommand(env),
+		newEventsCommand(env),
+		newImportCommand(env),
+		newExportCommand(env),
+		newFailedCommand(env),
 		newConfigCommand(env),
 		newVersionCommand(env),
 	}
