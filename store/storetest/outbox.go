@@ -118,6 +118,43 @@ func recording() tests {
 			}
 			b.equal("the requests", got, []string{"First115", "Second215", "Third315"})
 		},
+		"every request carries the text and the labels": func(b *bench) {
+			set, err := b.LabelSet(b.ctx)
+			b.ok(err)
+			var i store.Incident
+			for attempt, ask := range []func(){
+				func() { i = b.create("Text") },
+				func() { b.publish(); b.lost(store.StreamPosition{Stream: "rebuilt"}) },
+				func() {
+					b.apply(store.OutcomeApplied, b.answer(b.get(i.ID), login))
+					b.must(b.Reclassify(b.ctx, everything(), b.by(), i.ID))
+				},
+				func() {
+					b.apply(store.OutcomeApplied, b.answer(b.get(i.ID), login))
+					b.patch(i.ID, cleared())
+				},
+				func() {
+					b.apply(store.OutcomeApplied, b.giveUp(b.get(i.ID)))
+					_, err := b.Redrive(b.ctx, b.by(), nil)
+					b.ok(err)
+				},
+			} {
+				ask()
+				var requests []store.OutboxEvent
+				for _, e := range b.events() {
+					if e.Type.Requests() {
+						requests = append(requests, e)
+					}
+				}
+				if len(requests) != 1 {
+					b.Fatalf("attempt %d: %d requests, want 1", attempt+1, len(requests))
+				}
+				b.equal(fmt.Sprint("the request of attempt ", attempt+1), requests[0].Data, store.EventData{
+					Attempt: int64(attempt + 1), Title: i.Title, Description: i.Description, Status: store.StatusOpen,
+					Labels: set.Categories, LabelSet: set.ID,
+				})
+			}
+		},
 		"updated carries the changes": func(b *bench) {
 			i := b.create("Old")
 			b.events()

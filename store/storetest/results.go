@@ -312,6 +312,22 @@ func failing() tests {
 			b.publish()
 			b.equal("asked again", b.lost(store.StreamPosition{Stream: "rebuilt"}), 0)
 		},
+		"a failed reclassification is over": func(b *bench) {
+			i := b.classified("Again", login)
+			b.must(b.Reclassify(b.ctx, everything(), b.by(), i.ID))
+			b.apply(store.OutcomeApplied, b.giveUp(b.get(i.ID)))
+			if got := b.get(i.ID); got.Open() {
+				b.Errorf("a request is open: %+v", got)
+			}
+			b.equal("dead letters", len(b.deadLetters()), 1)
+			b.equal("the kind of line", b.lastLine(i.ID).Type, store.HistoryClassificationFailed)
+			b.publish()
+			b.equal("asked again", b.lost(store.StreamPosition{Stream: "rebuilt"}), 0)
+			n, err := b.Redrive(b.ctx, b.by(), nil)
+			b.ok(err)
+			b.equal("redriven", n, 1)
+			b.apply(store.OutcomeApplied, b.answer(b.get(i.ID), server))
+		},
 		"others are not touched": func(b *bench) {
 			mate, poison := b.create("Mate"), b.create("Poison")
 			b.apply(store.OutcomeApplied, b.giveUp(poison), b.answer(mate, login))
