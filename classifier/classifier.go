@@ -137,6 +137,7 @@ func (c *Classifier) load() error {
 		classes: f.settings.classes,
 		entail:  f.settings.entailment,
 		contra:  f.settings.contradiction,
+		nice:    c.cfg.Nice,
 		pack:    c.pack,
 		finish:  c.finish,
 		cached:  c.cache.get,

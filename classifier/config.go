@@ -23,6 +23,9 @@ const (
 	DefaultCacheBytes = 32 << 20
 )
 
+// maxNice is the lowest priority there is.
+const maxNice = 19
+
 // RuntimeConfig says where the ONNX Runtime library comes from; see ort.LibraryConfig.
 type RuntimeConfig = ort.LibraryConfig
 
@@ -51,6 +54,9 @@ type Config struct {
 	// Threads is the number of runs at a time, each on one core; 0 = the CPUs that the process may use (the
 	// container's limit included).
 	Threads int
+	// Nice, 0 to 19, lowers the priority of the threads that run the model against everything else on the machine, where
+	// threads have one (Linux). 0 leaves it.
+	Nice int
 	// TokenBudget bounds a run: rows times padded length; 0 = DefaultTokenBudget. A single pair longer than that
 	// still runs, alone. Memory in a run grows with it: see the package comment.
 	TokenBudget int
@@ -76,6 +82,9 @@ func (c Config) Validate() error {
 	}
 	if c.Threads < 0 {
 		bad("threads: %d is negative; 0 means all CPUs that the process may use", c.Threads)
+	}
+	if c.Nice < 0 || c.Nice > maxNice {
+		bad("nice: %d is not between 0 and %d", c.Nice, maxNice)
 	}
 	if c.TokenBudget < 0 || c.TokenBudget > c.maxBudget() {
 		bad("token budget: %d is not between 1 and %d (0 means %d)", c.TokenBudget, c.maxBudget(), DefaultTokenBudget)

@@ -16,6 +16,7 @@ type engine struct {
 	classes int
 	entail  int
 	contra  int
+	nice    int
 	pack    func(dst, premise, hypothesis []int32) []int32
 	cached  func(flightKey) ([]float64, bool)
 	finish  func(*call) // called outside the mutex, once per call, before its waiters wake
@@ -246,7 +247,7 @@ func (e *engine) next(r *ort.Runner) *job {
 }
 
 func (e *engine) work(r *ort.Runner) {
-	ort.OwnThread()
+	ort.OwnThread(e.nice)
 	var row []int32
 	for {
 		j := e.next(r)

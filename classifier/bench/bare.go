@@ -32,7 +32,7 @@ func (p *barePool) run(shapes []classifier.RunShape) error {
 	errs := make([]error, len(p.runners))
 	for i, b := range p.runners {
 		group.Go(func() {
-			ort.OwnThread()
+			ort.OwnThread(0)
 			for {
 				n := int(next.Add(1)) - 1
 				if n >= len(shapes) || errs[i] != nil {

@@ -20,7 +20,7 @@ func TestOwnThreadFlushesDenormals(t *testing.T) {
 	tiny := float32(parsed)
 	product := make(chan float32)
 	go func() {
-		OwnThread()
+		OwnThread(0)
 		product <- grow(tiny)
 	}()
 	if p := <-product; p != 0 {
