@@ -1,0 +1,354 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// EmbeddedConfig configures a broker inside this process.
+type EmbeddedConfig struct {
+	// Listen is host:port for workers and subscribers; port 0 takes a free one.
+	// Empty opens no socket: only this process reaches the broker.
+	Listen string
+	// StoreDir holds the stream's files. It may be lost at any time.
+	StoreDir string
+	// CredsDir holds the broker's keys and the credentials of each role.
+	CredsDir string
+	// MaxStore limits the files in bytes.
+	MaxStore int64
+	Logger   *slog.Logger
+}
+
+// startTimeout bounds one start of the server, recovery of its files included.
+const startTimeout = 30 * time.Second
+
+// Embedded is a NATS server with JetStream inside this process. The server
+// behind it can be restarted; connections find the new one by themselves.
+type Embedded struct {
+	cfg        EmbeddedConfig
+	log        *slog.Logger
+	lock       *flock.Flock
+	serverUser user
+	accountID  string
+	options    server.Options
+
+	mu     sync.Mutex // guards server and port
+	server *server.Server
+	port   int
+}
+
+// StartEmbedded starts the broker. It fails, naming the cause, when another
+// process uses the store, the address is taken or the keys are damaged.
+func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
+	e := &Embedded{cfg: cfg, log: cfg.Logger}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if err := e.takeLock(); err != nil {
+		return nil, err
+	}
+	err := e.prepare()
+	if err == nil {
+		err = e.start()
+	}
+	if err != nil {
+		return nil, errors.Join(err, e.lock.Unlock())
+	}
+	return e, nil
+}
+
+// takeLock locks a file beside the store, not in it: the store may be removed
+// while the broker runs, and the lock must survive that.
+func (e *Embedded) takeLock() error {
+	if err := os.MkdirAll(filepath.Dir(e.cfg.StoreDir), 0o700); err != nil {
+		return fmt.Errorf("make the broker's folder: %w", err)
+	}
+	e.lock = flock.New(e.cfg.StoreDir+".lock", flock.SetPermissions(0o600))
+	ok, err := e.lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("lock the broker's folder %s: %w", e.cfg.StoreDir, err)
+	}
+	if !ok {
+		return fmt.Errorf("the broker's folder %s is in use by another incidentd; stop that one or choose another folder with INCIDENTD_NATS_DIR", e.cfg.StoreDir)
+	}
+	return nil
+}
+
+func (e *Embedded) prepare() error {
+	auth, err := loadAuthority(e.cfg.CredsDir)
+	if err != nil {
+		return err
+	}
+	for _, role := range []Role{RoleServer, RoleWorker, RoleSubscriber} {
+		u, err := auth.issue(e.cfg.CredsDir, role)
+		if err != nil {
+			return err
+		}
+		if role == RoleServer {
+			e.serverUser = u
+		}
+	}
+	e.options, e.accountID, err = e.serverOptions(auth)
+	return err
+}
+
+func (e *Embedded) serverOptions(auth authority) (server.Options, string, error) {
+	fail := func(err error) (server.Options, string, error) {
+		return server.Options{}, "", fmt.Errorf("prepare the broker's accounts: %w", err)
+	}
+	operatorID, err := auth.operator.PublicKey()
+	if err != nil {
+		return fail(err)
+	}
+	accountID, err := auth.account.PublicKey()
+	if err != nil {
+		return fail(err)
+	}
+	systemID, err := auth.system.PublicKey()
+	if err != nil {
+		return fail(err)
+	}
+	operator := jwt.NewOperatorClaims(operatorID)
+	operator.Name, operator.SystemAccount = "incidentd", systemID
+	account := jwt.NewAccountClaims(accountID)
+	account.Name = "incidentd"
+	account.Limits.JetStreamLimits = jwt.JetStreamLimits{
+		DiskStorage: jwt.NoLimit, MemoryStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit,
+	}
+	system := jwt.NewAccountClaims(systemID)
+	system.Name = "SYS"
+	resolver := &server.MemAccResolver{}
+	for _, claims := range []*jwt.AccountClaims{account, system} {
+		token, err := claims.Encode(auth.operator)
+		if err != nil {
+			return fail(err)
+		}
+		if err := resolver.Store(claims.Subject, token); err != nil {
+			return fail(err)
+		}
+	}
+	o := server.Options{
+		ServerName:             "incidentd",
+		TrustedOperators:       []*jwt.OperatorClaims{operator},
+		AccountResolver:        resolver,
+		SystemAccount:          systemID,
+		JetStream:              true,
+		StoreDir:               e.cfg.StoreDir,
+		JetStreamMaxStore:      e.cfg.MaxStore,
+		JetStreamMaxMemory:     64 << 20,
+		SyncAlways:             true, // an acknowledgement means it is on the disk
+		MaxPayload:             MaxEventBytes + 64<<10,
+		NoSigs:                 true, // the program handles signals
+		DisableJetStreamBanner: true,
+		DontListen:             e.cfg.Listen == "",
+	}
+	if e.cfg.Listen != "" {
+		host, port, err := net.SplitHostPort(e.cfg.Listen)
+		if err != nil {
+			return fail(fmt.Errorf("listen address %q: %w", e.cfg.Listen, err))
+		}
+		number, err := strconv.ParseUint(port, 10, 16)
+		if err != nil {
+			return fail(fmt.Errorf("listen address %q: %w", e.cfg.Listen, err))
+		}
+		o.Host, o.Port = host, int(number)
+		if number == 0 {
+			o.Port = server.RANDOM_PORT
+		}
+	}
+	return o, accountID, nil
+}
+
+// start starts a server; the caller holds no lock, and no other start runs.
+func (e *Embedded) start() error {
+	options := e.options.Clone()
+	e.mu.Lock()
+	if e.port != 0 {
+		options.Port = e.port // a restart keeps the address that workers know
+	}
+	e.mu.Unlock()
+	if err := e.checkAddress(options); err != nil {
+		return err
+	}
+	s, err := server.NewServer(options)
+	if err != nil {
+		return fmt.Errorf("start the embedded broker: %w", err)
+	}
+	s.SetLoggerV2(brokerLog{e.log}, false, false, false)
+	s.Start()
+	if !s.ReadyForConnections(startTimeout) {
+		s.Shutdown()
+		s.WaitForShutdown()
+		return fmt.Errorf("the embedded broker was not ready after %s; see the log", startTimeout)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.server = s
+	if addr, ok := s.Addr().(*net.TCPAddr); ok {
+		e.port = addr.Port
+	}
+	return nil
+}
+
+// checkAddress says which address is taken, which the server only logs.
+func (e *Embedded) checkAddress(o *server.Options) error {
+	if o.DontListen || o.Port == server.RANDOM_PORT {
+		return nil
+	}
+	address := net.JoinHostPort(o.Host, strconv.Itoa(o.Port))
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("the broker cannot listen on %s (%w); free it or set INCIDENTD_NATS_LISTEN", address, err)
+	}
+	return l.Close()
+}
+
+// URL is the address for workers and subscribers, "" without a socket.
+func (e *Embedded) URL() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.port == 0 {
+		return ""
+	}
+	return "nats://" + net.JoinHostPort(e.options.Host, strconv.Itoa(e.port))
+}
+
+// InProcessConn implements nats.InProcessConnProvider with the current server.
+func (e *Embedded) InProcessConn() (net.Conn, error) {
+	e.mu.Lock()
+	s := e.server
+	e.mu.Unlock()
+	if s == nil {
+		return nil, errors.New("the embedded broker is not running")
+	}
+	return s.InProcessConn()
+}
+
+// Health returns nil while the broker works: the server says so and the files
+// of the stream are where it put them. A server whose files were removed, or
+// whose disk was full, goes on answering some requests while it is dead.
+func (e *Embedded) Health() error {
+	if err := e.serverHealth(); err != nil {
+		return err
+	}
+	return e.filesHealth()
+}
+
+func (e *Embedded) serverHealth() error {
+	e.mu.Lock()
+	s := e.server
+	e.mu.Unlock()
+	if s == nil || !s.Running() {
+		return errors.New("the embedded broker is not running")
+	}
+	if status := s.Healthz(&server.HealthzOptions{}); status.StatusCode != http.StatusOK {
+		return fmt.Errorf("the embedded broker says %s: %s", status.Status, status.Error)
+	}
+	return nil
+}
+
+func (e *Embedded) filesHealth() error {
+	meta := filepath.Join(e.cfg.StoreDir, server.JetStreamStoreDir, e.accountID, "streams", StreamName, "meta.inf")
+	if _, err := os.Stat(meta); err != nil {
+		return fmt.Errorf("the stream's files are gone: %w", err)
+	}
+	return nil
+}
+
+// Restart replaces the server. Its files are used if they are still there.
+func (e *Embedded) Restart() error {
+	e.stop()
+	return e.start()
+}
+
+// Watch restarts the server when it was unhealthy at two looks in a row, until
+// ctx ends; restored is then called to set the topology up again, at every look
+// until it succeeds. A failed restart is tried again at the next look.
+func (e *Embedded) Watch(ctx context.Context, interval time.Duration, restored func(context.Context) error) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	var sick, bare bool // bare: restarted, and its stream not yet set up
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := e.serverHealth()
+		if err == nil && !bare {
+			err = e.filesHealth()
+		}
+		switch {
+		case err == nil && bare:
+			bare = !e.restore(ctx, restored)
+			sick = false
+			continue
+		case err == nil:
+			sick = false
+			continue
+		case !sick:
+			sick = true
+			continue
+		}
+		e.log.Error("the embedded broker is deaf; restarting it", "error", err)
+		if err := e.Restart(); err != nil {
+			e.log.Error("the embedded broker did not restart; trying again", "error", err)
+			continue
+		}
+		sick, bare = false, !e.restore(ctx, restored)
+	}
+}
+
+func (e *Embedded) restore(ctx context.Context, restored func(context.Context) error) bool {
+	err := restored(ctx)
+	if err != nil && ctx.Err() == nil {
+		e.log.Error("the embedded broker restarted, and its stream is not set up yet; trying again", "error", err)
+	}
+	return err == nil
+}
+
+func (e *Embedded) stop() {
+	e.mu.Lock()
+	s := e.server
+	e.server = nil
+	e.mu.Unlock()
+	if s != nil {
+		s.Shutdown()
+		s.WaitForShutdown()
+	}
+}
+
+// Shutdown stops the server and releases the store.
+func (e *Embedded) Shutdown() error {
+	e.stop()
+	return e.lock.Unlock()
+}
+
+// brokerLog writes the server's log into ours. Its notices are details here.
+type brokerLog struct{ log *slog.Logger }
+
+func (l brokerLog) write(level slog.Level, format string, v []any) {
+	if l.log.Enabled(context.Background(), level) {
+		l.log.Log(context.Background(), level, "broker", "detail", fmt.Sprintf(format, v...))
+	}
+}
+
+func (l brokerLog) Noticef(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
+func (l brokerLog) Warnf(format string, v ...any)   { l.write(slog.LevelWarn, format, v) }
+func (l brokerLog) Fatalf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
+func (l brokerLog) Errorf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
+func (l brokerLog) Debugf(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }
+func (l brokerLog) Tracef(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }
