@@ -109,28 +109,29 @@ func (o *classifyOptions) run(env *environment, cmd *cobra.Command, args []strin
 // candidates checks the labels before the model is loaded.
 func (o *classifyOptions) candidates(names []string, hasTemplate bool) (classifier.Labels, error) {
 	labels := classifier.Labels{Template: o.template, MultiLabel: o.multi}
-	var errs []error
+	var problems []string
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	if hasTemplate && strings.Count(o.template, "{}") != 1 {
-		errs = append(errs, errors.New("--template must contain {} once, where the label goes"))
+		bad("--template must contain {} once, where the label goes")
 	}
 	if len(names) == 0 || len(names) > maxLabels {
-		errs = append(errs, fmt.Errorf("--labels must name 1 to %d labels, not %d", maxLabels, len(names)))
+		bad("--labels must name 1 to %d labels, not %d", maxLabels, len(names))
 	}
 	rule, seen := text.Rule{Min: 1, Max: 100, Line: true}, make(map[string]bool)
 	for _, name := range names {
 		name, problem := rule.Apply(strings.TrimSpace(name))
 		switch folded := strings.ToLower(name); {
 		case problem != "":
-			errs = append(errs, fmt.Errorf("the label %.40q %s", name, problem))
+			bad("the label %.40q %s", name, problem)
 		case seen[folded]:
-			errs = append(errs, fmt.Errorf("the label %q occurs twice", name))
+			bad("the label %q occurs twice", name)
 		default:
 			seen[folded] = true
 		}
 		labels.Labels = append(labels.Labels, classifier.Label{Name: name})
 	}
-	if len(errs) > 0 {
-		return labels, usageError{errors.Join(errs...)}
+	if len(problems) > 0 {
+		return labels, usagef("%s", strings.Join(problems, "; "))
 	}
 	return labels, nil
 }

@@ -96,16 +96,14 @@ func classifiable(t string) (string, error) {
 	return t, nil
 }
 
-// shownText is how a text that was refused is repeated: readable and not endless.
+// shownText is how a text that was refused is repeated: readable, and only begun when it is too long.
 func shownText(t string) string {
 	const most = 200
 	t = strings.ToValidUTF8(t, "\ufffd")
-	for i := range t {
-		if utf8.RuneCountInString(t[:i]) >= most {
-			return t[:i] + "…"
-		}
+	if utf8.RuneCountInString(t) <= maxTextRunes {
+		return t
 	}
-	return t
+	return string([]rune(t)[:most]) + "…"
 }
 
 // singleLine renders a text so that it takes one line and one column, and does nothing to a terminal.
