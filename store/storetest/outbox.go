@@ -113,10 +113,10 @@ func recording() tests {
 			var got []string
 			for _, e := range b.events() {
 				if e.Type.Requests() {
-					got = append(got, fmt.Sprint(e.Data.Title, e.Revision, e.Data.Attempt, len(e.Data.Labels)))
+					got = append(got, fmt.Sprint(e.Data.Title, " ", e.Revision, e.Data.Attempt, len(e.Data.Labels)))
 				}
 			}
-			b.equal("the requests", got, []string{"First115", "Second215", "Third315"})
+			b.equal("the requests", got, []string{"First 1 1 5", "Second 2 1 5", "Third 3 1 5"})
 		},
 		"every request carries the text and the labels": func(b *bench) {
 			set, err := b.LabelSet(b.ctx)
