@@ -34,6 +34,10 @@ incidentd serve starts everything in one process; it needs no configuration.`,
 // commands lists the subcommands, one constructor each.
 func commands(env *environment) []*cobra.Command {
 	return []*cobra.Command{
+		newServeCommand(env),
+		newWorkerCommand(env),
+		newAPICommand(env),
+		newUpdaterCommand(env),
 		newClassifyCommand(env),
 		newUserCommand(env),
 		newModelCommand(env),
