@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
 	"net/http"
@@ -149,6 +150,50 @@ func TestBrokerStoreIsDisposable(t *testing.T) {
 	q := w.start(app.RoleAll)
 	q.login()
 	q.allClassified(60)
+}
+
+// TestBrokerStoreMayBeDamaged damages every file of the broker while the
+// program is stopped with work in it.
+func TestBrokerStoreMayBeDamaged(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]func(content []byte) []byte{
+		"halved":  func(content []byte) []byte { return content[:len(content)/2] },
+		"emptied": func([]byte) []byte { return nil },
+		"flipped": func(content []byte) []byte {
+			for i := 0; i < len(content); i += 101 {
+				content[i] ^= 0xff
+			}
+			return content
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			p := w.start(app.RoleAll &^ app.RoleWorker)
+			p.login()
+			for i := range 10 {
+				p.submit(fmt.Sprintf("Damaged %d", i))
+			}
+			eventually(t, "all are in the broker", func() bool { return p.stats().Queue.Outbox == 0 })
+			p.stop()
+			err := filepath.WalkDir(filepath.Join(w.dir, "jetstream"), func(path string, entry fs.DirEntry, err error) error {
+				if err != nil || !entry.Type().IsRegular() {
+					return err
+				}
+				content, err := os.ReadFile(path)
+				if err != nil {
+					return err
+				}
+				return os.WriteFile(path, damage(content), 0o600)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := w.start(app.RoleAll)
+			q.login()
+			q.allClassified(10)
+		})
+	}
 }
 
 func TestExternalBrokerThatComesLater(t *testing.T) {

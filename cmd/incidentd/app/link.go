@@ -16,6 +16,8 @@ const (
 	// connectPause is the first pause between attempts to reach the broker, and
 	// connectPauseMax the longest.
 	connectPause, connectPauseMax = 250 * time.Millisecond, 5 * time.Second
+	// ensureLimit is how long the embedded broker may take to come to itself.
+	ensureLimit = 5 * time.Second
 	// lookInterval is how often the broker is looked at.
 	lookInterval = 2 * time.Second
 )
@@ -164,7 +166,7 @@ func (l *link) ensure(ctx context.Context) error {
 
 // ensureSoon is ensure with patience for a connection that comes back.
 func (l *link) ensureSoon(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, ensureLimit)
 	defer cancel()
 	for {
 		err := l.ensure(ctx)
