@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,7 +36,16 @@ type Client struct {
 	conn   *nats.Conn
 	js     jetstream.JetStream
 	log    *slog.Logger
-	stream atomic.Value // identity of the stream as last seen, a string
+	stream atomic.Pointer[streamView] // the stream as last seen, nil when unknown
+
+	mu   sync.Mutex    // guards gone
+	gone chan struct{} // closed, and replaced, when the connection is lost
+}
+
+// streamView is what a publisher must know about the stream.
+type streamView struct {
+	id     string
+	atomic bool // it takes atomic batches
 }
 
 // apiTimeout bounds one question to the broker when the context has no nearer
@@ -46,9 +56,12 @@ const apiTimeout = 5 * time.Second
 // ErrBrokerUnavailable, wrapped, when the broker does not answer or refuses
 // the credentials.
 func Connect(ctx context.Context, cfg ClientConfig) (*Client, error) {
-	c := &Client{log: cfg.Logger}
+	c := &Client{log: cfg.Logger, gone: make(chan struct{})}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	options, err := c.options(ctx, cfg)
 	if err != nil {
@@ -63,14 +76,13 @@ func Connect(ctx context.Context, cfg ClientConfig) (*Client, error) {
 		c.conn.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	c.setStream("")
 	return c, nil
 }
 
 func (c *Client) options(ctx context.Context, cfg ClientConfig) ([]nats.Option, error) {
 	timeout := apiTimeout
 	if deadline, ok := ctx.Deadline(); ok {
-		timeout = max(time.Until(deadline), time.Millisecond)
+		timeout = min(timeout, max(time.Until(deadline), time.Millisecond))
 	}
 	name := cfg.Name
 	if name == "" {
@@ -80,6 +92,8 @@ func (c *Client) options(ctx context.Context, cfg ClientConfig) ([]nats.Option, 
 		nats.Name(name),
 		nats.Timeout(timeout),
 		nats.MaxReconnects(-1),
+		// Refused credentials may be replaced, or the broker's folder restored.
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, 500*time.Millisecond),
 		// Requests made while disconnected fail at once instead of piling up:
@@ -87,6 +101,7 @@ func (c *Client) options(ctx context.Context, cfg ClientConfig) ([]nats.Option, 
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(10 * time.Second),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			c.disconnected()
 			if err != nil {
 				c.log.Warn("broker connection lost", "error", err)
 			}
@@ -172,12 +187,40 @@ func (c *Client) awaitConnection(ctx context.Context) error {
 	return nil
 }
 
-// Close drains subscriptions that serve requests and closes the connection.
-func (c *Client) Close() { c.conn.Close() }
+// Close sends what is buffered and closes the connection.
+func (c *Client) Close() {
+	if c.conn.IsConnected() {
+		// Settlements are not waited for one by one; here they arrive together.
+		if err := c.conn.FlushTimeout(closeTimeout); err != nil {
+			c.log.Warn("closing the broker connection; the last settlements may be lost", "error", err)
+		}
+	}
+	c.conn.Close()
+}
 
-func (c *Client) setStream(id string) { c.stream.Store(id) }
+// closeTimeout bounds the wait for a broker that does not answer any more.
+const closeTimeout = 2 * time.Second
 
-func (c *Client) streamID() string { return c.stream.Load().(string) }
+// disconnected wakes those who wait for the broker. What is known about the
+// stream is forgotten: another one may stand in its place after the reconnection.
+func (c *Client) disconnected() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.gone)
+	c.gone = make(chan struct{})
+	c.stream.Store(nil)
+}
+
+// lost returns a channel that is closed when the present connection is lost.
+func (c *Client) lost() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone
+}
+
+func (c *Client) setStream(info *jetstream.StreamInfo) {
+	c.stream.Store(&streamView{id: streamIdentity(info), atomic: info.Config.AllowAtomicPublish})
+}
 
 // classifyError maps what the client library returns to this package's errors,
 // by code and type.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,8 @@ const (
 	source      = "/incidents"
 	jsonType    = "application/json"
 	contentType = "application/cloudevents+json"
+
+	maxLabels = 32
 )
 
 // MaxEventBytes is the largest body the stream takes. The largest legal event
@@ -107,62 +110,54 @@ func Types() []Type {
 	}
 }
 
-func known(t Type) bool {
-	for _, k := range Types() {
-		if t == k {
-			return true
-		}
-	}
-	return false
-}
+func known(t Type) bool { return slices.Contains(Types(), t) }
 
 // Request decodes the payload of created and classification_requested.
 func (e Event) Request() (Request, error) {
 	var p Request
-	if err := e.payload(&p, &p.Ref); err != nil {
+	if err := e.payload(&p, &p.Ref, &p.Attempt, TypeCreated, TypeClassificationRequested); err != nil {
 		return Request{}, err
 	}
-	switch {
-	case p.Attempt <= 0:
-		return Request{}, fmt.Errorf("%w: attempt %d", ErrMalformed, p.Attempt)
-	case len(p.Labels) == 0 || len(p.Labels) > 32:
-		return Request{}, fmt.Errorf("%w: %d labels, 1 to 32 are allowed", ErrMalformed, len(p.Labels))
+	if len(p.Labels) == 0 || len(p.Labels) > maxLabels {
+		return Request{}, fmt.Errorf("%w: %d labels, 1 to %d are allowed", ErrMalformed, len(p.Labels), maxLabels)
 	}
 	return p, nil
 }
 
-// Classified decodes the payload of classified.
+// Classified decodes the payload of classified. Whether the scores make sense
+// is for those to judge who know the labels.
 func (e Event) Classified() (Classified, error) {
 	var p Classified
-	if err := e.payload(&p, &p.Ref); err != nil {
+	if err := e.payload(&p, &p.Ref, &p.Attempt, TypeClassified); err != nil {
 		return Classified{}, err
-	}
-	if p.Attempt <= 0 {
-		return Classified{}, fmt.Errorf("%w: attempt %d", ErrMalformed, p.Attempt)
 	}
 	return p, nil
 }
+
+// probability is false for NaN, too.
+func probability(p float64) bool { return p >= 0 && p <= 1 }
 
 // Failed decodes the payload of classification_failed.
 func (e Event) Failed() (Failed, error) {
 	var p Failed
-	if err := e.payload(&p, &p.Ref); err != nil {
+	if err := e.payload(&p, &p.Ref, &p.Attempt, TypeClassificationFailed); err != nil {
 		return Failed{}, err
-	}
-	if p.Attempt <= 0 {
-		return Failed{}, fmt.Errorf("%w: attempt %d", ErrMalformed, p.Attempt)
 	}
 	return p, nil
 }
 
-// payload decodes the data and checks that it is about the event's subject.
-func (e Event) payload(into any, ref *Ref) error {
+// payload decodes the data of an event of one of these types, and checks that
+// it is about the event's subject and names an attempt.
+func (e Event) payload(into any, ref *Ref, attempt *int64, types ...Type) error {
+	if !slices.Contains(types, e.Type) {
+		return fmt.Errorf("%w: a %s is not one of %v", ErrMalformed, e.Type, types)
+	}
 	if err := json.Unmarshal(e.Data, into); err != nil {
 		return fmt.Errorf("%w: data of %s: %w", ErrMalformed, e.Type, err)
 	}
-	if strconv.FormatInt(ref.IncidentID, 10) != e.Subject || ref.Revision <= 0 {
-		return fmt.Errorf("%w: data of %s is about incident %d revision %d, the subject is %s",
-			ErrMalformed, e.Type, ref.IncidentID, ref.Revision, e.Subject)
+	if strconv.FormatInt(ref.IncidentID, 10) != e.Subject || ref.Revision <= 0 || *attempt <= 0 {
+		return fmt.Errorf("%w: data of %s is about incident %d revision %d attempt %d, the subject is %s",
+			ErrMalformed, e.Type, ref.IncidentID, ref.Revision, *attempt, e.Subject)
 	}
 	return nil
 }

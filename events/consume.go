@@ -27,15 +27,27 @@ func (c *Client) Consumer(name string) Consumer {
 	return &consumer{client: c, name: name}
 }
 
-// Fetch implements Consumer. The first event is waited for; what else is there
-// is then taken without waiting, so an idle system adds no delay and a busy
-// one gets full batches. A request that comes again comes alone: it may be what
-// killed its worker, and a crash counts against everything that is in hand.
+// Fetch implements Consumer.
 func (c *consumer) Fetch(ctx context.Context, limit int) ([]Delivery, error) {
+	if err := c.find(ctx); err != nil {
+		return nil, err
+	}
+	messages, err := c.fetch(ctx, limit)
+	if err != nil {
+		c.pull = nil
+		return nil, err
+	}
+	deliveries := make([]Delivery, len(messages))
+	for i, m := range messages {
+		deliveries[i] = delivery{m}
+	}
+	return deliveries, nil
+}
+
+// fetch waits for the first message; what else is there is then taken without
+// waiting, so an idle system adds no delay and a busy one gets full batches.
+func (c *consumer) fetch(ctx context.Context, limit int) ([]jetstream.Msg, error) {
 	for {
-		if err := c.find(ctx); err != nil {
-			return nil, err
-		}
 		first, err := c.first(ctx)
 		if err != nil {
 			return nil, c.failed(ctx, err)
@@ -43,19 +55,19 @@ func (c *consumer) Fetch(ctx context.Context, limit int) ([]Delivery, error) {
 		if first == nil {
 			continue
 		}
-		deliveries := []Delivery{delivery{first}}
-		if limit <= 1 || c.name == ConsumerClassifier && deliveries[0].Deliveries() > 1 {
-			return deliveries, nil
+		messages := []jetstream.Msg{first}
+		if limit <= 1 {
+			return messages, nil
 		}
 		rest, err := c.pull.FetchNoWait(limit - 1)
 		if err != nil {
-			// The first event is in hand; the failure shows at the next Fetch.
-			return deliveries, nil
+			// The first message is in hand; the failure shows at the next fetch.
+			return messages, nil
 		}
 		for m := range rest.Messages() {
-			deliveries = append(deliveries, delivery{m})
+			messages = append(messages, m)
 		}
-		return deliveries, nil
+		return messages, nil
 	}
 }
 
@@ -71,22 +83,37 @@ func (c *consumer) find(ctx context.Context) error {
 	return nil
 }
 
-// first waits for one message; nil means that none came within pullWait.
+// first waits for one message; nil means that none came within pullWait. It
+// fails when the connection is lost, because the broker then forgets the pull.
 func (c *consumer) first(ctx context.Context) (jetstream.Msg, error) {
+	lost := c.client.lost()
 	wait, cancel := context.WithTimeout(ctx, pullWait)
 	defer cancel()
 	batch, err := c.pull.Fetch(1, jetstream.FetchContext(wait))
 	if err != nil {
 		return nil, err
 	}
-	for m := range batch.Messages() {
-		return m, nil
+	var cut bool
+	select {
+	case m := <-batch.Messages():
+		if m != nil {
+			return m, nil
+		}
+	case <-lost:
+		cut = true
+		cancel()
+		// A message that came before the connection went is not thrown away.
+		if m := <-batch.Messages(); m != nil {
+			return m, nil
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	err = batch.Error()
 	switch {
+	case cut:
+		return nil, nats.ErrDisconnected
 	case err == nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return nil, nil
 	}
@@ -97,7 +124,6 @@ func (c *consumer) failed(ctx context.Context, err error) error {
 	if err := ended(ctx); err != nil {
 		return err
 	}
-	c.pull = nil
 	if errors.Is(err, nats.ErrNoResponders) {
 		err = fmt.Errorf("%w: %w", ErrStreamMissing, err)
 		return fmt.Errorf("pull from %s: %w", c.name, err)

@@ -1,12 +1,11 @@
 package events
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -27,9 +26,10 @@ type EmbeddedConfig struct {
 	StoreDir string
 	// CredsDir holds the broker's keys and the credentials of each role.
 	CredsDir string
-	// MaxStore limits the files in bytes.
+	// MaxStore limits the files in bytes. It must be above the stream's limit.
 	MaxStore int64
 	Logger   *slog.Logger
+	Clock    func() time.Time // nil = time.Now
 }
 
 // startTimeout bounds one start of the server, recovery of its files included.
@@ -45,24 +45,32 @@ type Embedded struct {
 	accountID  string
 	options    server.Options
 
-	mu     sync.Mutex // guards server and port
+	running sync.Mutex // held by a start or a stop, one at a time
+	closed  bool       // guarded by running
+
+	mu     sync.Mutex // guards the fields below
 	server *server.Server
 	port   int
+	stream os.FileInfo // the stream's folder as first seen by Health, nil before
 }
 
 // StartEmbedded starts the broker. It fails, naming the cause, when another
-// process uses the store, the address is taken or the keys are damaged.
+// process uses the store, the address is taken or the keys are damaged. A
+// damaged store does not stop it: see setAside.
 func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 	e := &Embedded{cfg: cfg, log: cfg.Logger}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
+	}
+	if e.cfg.Clock == nil {
+		e.cfg.Clock = time.Now
 	}
 	if err := e.takeLock(); err != nil {
 		return nil, err
 	}
 	err := e.prepare()
 	if err == nil {
-		err = e.start()
+		err = e.recoverStore()
 	}
 	if err != nil {
 		return nil, errors.Join(err, e.lock.Unlock())
@@ -172,7 +180,8 @@ func (e *Embedded) serverOptions(auth authority) (server.Options, string, error)
 	return o, accountID, nil
 }
 
-// start starts a server; the caller holds no lock, and no other start runs.
+// start starts a server on the store as it is; e.running is held, or nobody
+// else knows e yet.
 func (e *Embedded) start() error {
 	options := e.options.Clone()
 	e.mu.Lock()
@@ -187,16 +196,21 @@ func (e *Embedded) start() error {
 	if err != nil {
 		return fmt.Errorf("start the embedded broker: %w", err)
 	}
-	s.SetLoggerV2(brokerLog{e.log}, false, false, false)
+	log := &brokerLog{log: e.log}
+	s.SetLoggerV2(log, false, false, false)
 	s.Start()
-	if !s.ReadyForConnections(startTimeout) {
+	// What the server calls fatal it only logs, and it would never be ready.
+	if cause := log.fatal(); cause != "" || !s.ReadyForConnections(startTimeout) {
 		s.Shutdown()
 		s.WaitForShutdown()
-		return fmt.Errorf("the embedded broker was not ready after %s; see the log", startTimeout)
+		if cause = cmp.Or(cause, log.fatal()); cause == "" {
+			cause = fmt.Sprintf("it was not ready after %s", startTimeout)
+		}
+		return fmt.Errorf("start the embedded broker: %s", cause)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.server = s
+	e.server, e.stream = s, nil
 	if addr, ok := s.Addr().(*net.TCPAddr); ok {
 		e.port = addr.Port
 	}
@@ -237,89 +251,21 @@ func (e *Embedded) InProcessConn() (net.Conn, error) {
 	return s.InProcessConn()
 }
 
-// Health returns nil while the broker works: the server says so and the files
-// of the stream are where it put them. A server whose files were removed, or
-// whose disk was full, goes on answering some requests while it is dead.
-func (e *Embedded) Health() error {
-	if err := e.serverHealth(); err != nil {
-		return err
-	}
-	return e.filesHealth()
-}
-
-func (e *Embedded) serverHealth() error {
-	e.mu.Lock()
-	s := e.server
-	e.mu.Unlock()
-	if s == nil || !s.Running() {
-		return errors.New("the embedded broker is not running")
-	}
-	if status := s.Healthz(&server.HealthzOptions{}); status.StatusCode != http.StatusOK {
-		return fmt.Errorf("the embedded broker says %s: %s", status.Status, status.Error)
-	}
-	return nil
-}
-
-func (e *Embedded) filesHealth() error {
-	meta := filepath.Join(e.cfg.StoreDir, server.JetStreamStoreDir, e.accountID, "streams", StreamName, "meta.inf")
-	if _, err := os.Stat(meta); err != nil {
-		return fmt.Errorf("the stream's files are gone: %w", err)
-	}
-	return nil
-}
-
-// Restart replaces the server. Its files are used if they are still there.
+// Restart replaces the server, on the same address and the same files if they
+// are still there and whole.
 func (e *Embedded) Restart() error {
+	e.running.Lock()
+	defer e.running.Unlock()
+	if e.closed {
+		return errClosed
+	}
 	e.stop()
-	return e.start()
+	return e.recoverStore()
 }
 
-// Watch restarts the server when it was unhealthy at two looks in a row, until
-// ctx ends; restored is then called to set the topology up again, at every look
-// until it succeeds. A failed restart is tried again at the next look.
-func (e *Embedded) Watch(ctx context.Context, interval time.Duration, restored func(context.Context) error) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	var sick, bare bool // bare: restarted, and its stream not yet set up
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		err := e.serverHealth()
-		if err == nil && !bare {
-			err = e.filesHealth()
-		}
-		switch {
-		case err == nil && bare:
-			bare = !e.restore(ctx, restored)
-			sick = false
-			continue
-		case err == nil:
-			sick = false
-			continue
-		case !sick:
-			sick = true
-			continue
-		}
-		e.log.Error("the embedded broker is deaf; restarting it", "error", err)
-		if err := e.Restart(); err != nil {
-			e.log.Error("the embedded broker did not restart; trying again", "error", err)
-			continue
-		}
-		sick, bare = false, !e.restore(ctx, restored)
-	}
-}
+var errClosed = errors.New("the embedded broker was shut down")
 
-func (e *Embedded) restore(ctx context.Context, restored func(context.Context) error) bool {
-	err := restored(ctx)
-	if err != nil && ctx.Err() == nil {
-		e.log.Error("the embedded broker restarted, and its stream is not set up yet; trying again", "error", err)
-	}
-	return err == nil
-}
-
+// stop stops the server, if there is one; e.running is held.
 func (e *Embedded) stop() {
 	e.mu.Lock()
 	s := e.server
@@ -331,24 +277,15 @@ func (e *Embedded) stop() {
 	}
 }
 
-// Shutdown stops the server and releases the store.
+// Shutdown stops the server and releases the store. It may be called again.
 func (e *Embedded) Shutdown() error {
+	e.running.Lock()
+	defer e.running.Unlock()
+	if e.closed {
+		return nil
+	}
+	e.closed = true
 	e.stop()
 	return e.lock.Unlock()
 }
 
-// brokerLog writes the server's log into ours. Its notices are details here.
-type brokerLog struct{ log *slog.Logger }
-
-func (l brokerLog) write(level slog.Level, format string, v []any) {
-	if l.log.Enabled(context.Background(), level) {
-		l.log.Log(context.Background(), level, "broker", "detail", fmt.Sprintf(format, v...))
-	}
-}
-
-func (l brokerLog) Noticef(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
-func (l brokerLog) Warnf(format string, v ...any)   { l.write(slog.LevelWarn, format, v) }
-func (l brokerLog) Fatalf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
-func (l brokerLog) Errorf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
-func (l brokerLog) Debugf(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }
-func (l brokerLog) Tracef(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }

@@ -11,19 +11,22 @@ import (
 )
 
 const (
-	// maxBatch is below the server's limit of 1,000 events per atomic batch.
-	maxBatch = 512
+	// minBatch is from where on an atomic batch, which costs the broker some
+	// files and syncs of its own, is faster than single publishes.
+	minBatch = 8
+	// maxBatch is the server's limit of events per atomic batch.
+	maxBatch = 1000
 	// maxBatchBytes bounds what the server holds in memory until the commit.
 	maxBatchBytes = 8 << 20
 )
 
 var _ Publisher = (*Client)(nil)
 
-// Publish implements Publisher. Several events go as atomic batches: the
-// broker, which syncs its file for every acknowledgement, then syncs once per
+// Publish implements Publisher. Many events go as atomic batches: the broker,
+// which syncs its file for every acknowledgement, then syncs a few times per
 // batch instead of once per event. Where the broker refuses a batch (it holds
-// one of the ids already, or it is too old for batches), its events are
-// published one by one.
+// one of the ids already) or is too old for batches, events are published one
+// by one. While the connection is down it fails at once.
 func (c *Client) Publish(ctx context.Context, batch []Event) ([]Ack, error) {
 	acks := make([]Ack, 0, len(batch))
 	for len(batch) > 0 {
@@ -65,16 +68,20 @@ func encodeChunk(batch []Event) ([]*nats.Msg, error) {
 }
 
 func (c *Client) publishChunk(ctx context.Context, chunk []*nats.Msg) ([]Ack, error) {
-	if c.streamID() == "" {
-		// The identity must be older than the acknowledgement: an event that is
-		// recorded under an outdated identity is asked for again, one recorded
-		// under a newer one could be taken for present.
+	// The identity must be older than the acknowledgement: an event that is
+	// recorded under an outdated identity is asked for again, one recorded
+	// under a newer one could be taken for present.
+	stream := c.stream.Load()
+	if stream == nil {
 		if _, err := c.Position(ctx); err != nil {
 			return nil, err
 		}
+		if stream = c.stream.Load(); stream == nil {
+			return nil, fmt.Errorf("publish: %w: %w", ErrBrokerUnavailable, nats.ErrDisconnected)
+		}
 	}
-	if len(chunk) > 1 {
-		acks, err := c.publishAtomic(ctx, chunk)
+	if len(chunk) >= minBatch && stream.atomic {
+		acks, err := c.publishAtomic(ctx, stream.id, chunk)
 		var api *jetstream.APIError
 		if err == nil || !errors.As(err, &api) || storageFull(api) {
 			return acks, classifyError(err)
@@ -88,11 +95,10 @@ func (c *Client) publishChunk(ctx context.Context, chunk []*nats.Msg) ([]Ack, er
 			m.Reply = ""
 		}
 	}
-	return c.publishSingly(ctx, chunk)
+	return c.publishSingly(ctx, stream.id, chunk)
 }
 
-func (c *Client) publishAtomic(ctx context.Context, chunk []*nats.Msg) ([]Ack, error) {
-	stream := c.streamID()
+func (c *Client) publishAtomic(ctx context.Context, stream string, chunk []*nats.Msg) ([]Ack, error) {
 	batch, err := jetstreamext.NewBatchPublisher(c.js)
 	if err != nil {
 		return nil, fmt.Errorf("start a batch: %w", err)
@@ -117,10 +123,9 @@ func (c *Client) publishAtomic(ctx context.Context, chunk []*nats.Msg) ([]Ack, e
 
 // publishSingly waits for each acknowledgement before the next event, so that
 // a failure in the middle cannot reorder them.
-func (c *Client) publishSingly(ctx context.Context, chunk []*nats.Msg) ([]Ack, error) {
+func (c *Client) publishSingly(ctx context.Context, stream string, chunk []*nats.Msg) ([]Ack, error) {
 	acks := make([]Ack, 0, len(chunk))
 	for _, m := range chunk {
-		stream := c.streamID()
 		ack, err := c.js.PublishMsg(ctx, m, jetstream.WithExpectStream(StreamName))
 		if err != nil {
 			return acks, fmt.Errorf("publish %s: %w", m.Header.Get(jetstream.MsgIDHeader), classifyError(err))

@@ -115,7 +115,7 @@ func (c *Client) EnsureTopology(ctx context.Context, cfg TopologyConfig) error {
 			return fmt.Errorf("set up the consumer %s: %w", cc.Durable, classifyError(err))
 		}
 	}
-	c.setStream(streamIdentity(stream.CachedInfo()))
+	c.setStream(stream.CachedInfo())
 	return nil
 }
 
@@ -143,8 +143,33 @@ func (c *Client) Position(ctx context.Context) (Position, error) {
 	p.Stream = streamIdentity(info)
 	p.FirstSeq, p.LastSeq = info.State.FirstSeq, info.State.LastSeq
 	p.Bytes, p.MaxBytes = info.State.Bytes, uint64(max(info.Config.MaxBytes, 0))
-	c.setStream(p.Stream)
+	c.setStream(info)
 	return p, nil
+}
+
+// LastRelayed returns the message id of the newest event in the stream that a
+// relay published; ok is false when there is none. An id that is ahead of the
+// database says that the database was restored from an older copy.
+// ErrStreamMissing, ErrBrokerUnavailable.
+func (c *Client) LastRelayed(ctx context.Context) (messageID string, ok bool, err error) {
+	stream, err := c.js.Stream(ctx, StreamName)
+	if err != nil {
+		return "", false, fmt.Errorf("ask for the stream: %w", classifyError(err))
+	}
+	var newest uint64
+	for _, typ := range []Type{TypeCreated, TypeClassificationRequested, TypeUpdated, TypeDeleted} {
+		m, err := stream.GetLastMsgForSubject(ctx, string(typ))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return "", false, fmt.Errorf("ask for the last %s: %w", typ, classifyError(err))
+		}
+		if m.Sequence > newest {
+			newest, messageID = m.Sequence, m.Header.Get(jetstream.MsgIDHeader)
+		}
+	}
+	return messageID, newest > 0, nil
 }
 
 func streamIdentity(info *jetstream.StreamInfo) string {

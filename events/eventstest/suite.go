@@ -114,8 +114,8 @@ func idStoredOnce(t *testing.T, c *events.Client) {
 }
 
 func batchWithKnownID(t *testing.T, c *events.Client) {
-	batch := Requests(t, "known", 5)
-	publish(t, c, batch[1:3])
+	batch := Requests(t, "known", 40)
+	publish(t, c, batch[1:30])
 	publish(t, c, batch)
 	seen := map[string]int{}
 	for _, d := range take(t, c.Consumer(events.ConsumerClassifier), len(batch)) {
@@ -275,7 +275,7 @@ func questions(t *testing.T, c *events.Client) {
 	var answer events.Answer
 	for { // until the subscription has reached the broker
 		var err error
-		answer, err = c.Ask(Context(t), events.Question{Text: "привет"})
+		answer, err = c.Ask(Context(t), events.Question{Text: "привет", Labels: []events.Label{{Name: "A"}}})
 		if err == nil {
 			break
 		}

@@ -1,0 +1,114 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Health returns nil while the broker works: the server says so and the files
+// of the stream are where it put them. A server whose files were removed, or
+// whose disk was full, goes on answering some requests while it is dead. Before
+// EnsureTopology has made the stream there is none, which is not healthy.
+func (e *Embedded) Health() error {
+	if err := e.serverHealth(); err != nil {
+		return err
+	}
+	return e.filesHealth()
+}
+
+func (e *Embedded) current() *server.Server {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.server
+}
+
+// serverHealth asks the server. It answers 503 for a stream that it could not
+// recover, and for one whose files it failed to write: that stream takes
+// nothing any more, even when the disk has space again.
+func (e *Embedded) serverHealth() error {
+	s := e.current()
+	if s == nil || !s.Running() {
+		return errors.New("the embedded broker is not running")
+	}
+	if status := s.Healthz(&server.HealthzOptions{}); status.StatusCode != http.StatusOK {
+		return fmt.Errorf("the embedded broker says %s: %s", status.Status, status.Error)
+	}
+	return nil
+}
+
+// filesHealth looks whether the server's open files are still those that a
+// restart would find.
+func (e *Embedded) filesHealth() error {
+	folder := filepath.Join(e.cfg.StoreDir, server.JetStreamStoreDir, e.accountID, "streams", StreamName)
+	if _, err := os.Stat(filepath.Join(folder, server.JetStreamMetaFile)); err != nil {
+		return fmt.Errorf("the stream's files are gone: %w", err)
+	}
+	info, err := os.Stat(filepath.Join(folder, "msgs"))
+	if err != nil {
+		return fmt.Errorf("the stream's files are gone: %w", err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stream == nil {
+		e.stream = info
+	}
+	if !os.SameFile(e.stream, info) {
+		return fmt.Errorf("the stream's files were replaced: %s is another folder now", folder)
+	}
+	return nil
+}
+
+// Watch restarts the server when it was unhealthy at two looks in a row, until
+// ctx ends; restored is then called to set the topology up again, at every look
+// until it succeeds. A failed restart is tried again at the next look.
+func (e *Embedded) Watch(ctx context.Context, interval time.Duration, restored func(context.Context) error) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	var sick, bare bool // bare: restarted, and its stream not yet set up
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := e.serverHealth()
+		if err == nil && !bare {
+			err = e.filesHealth()
+		}
+		switch {
+		case err == nil && bare:
+			bare = !e.restore(ctx, restored)
+			sick = false
+			continue
+		case err == nil:
+			sick = false
+			continue
+		case !sick:
+			sick = true
+			continue
+		}
+		e.log.Error("the embedded broker is deaf; restarting it", "error", err)
+		if err := e.Restart(); errors.Is(err, errClosed) {
+			return
+		} else if err != nil {
+			e.log.Error("the embedded broker did not restart; trying again", "error", err)
+			continue
+		}
+		sick, bare = false, !e.restore(ctx, restored)
+	}
+}
+
+func (e *Embedded) restore(ctx context.Context, restored func(context.Context) error) bool {
+	err := restored(ctx)
+	if err != nil && ctx.Err() == nil {
+		e.log.Error("the embedded broker restarted, and its stream is not set up yet; trying again", "error", err)
+	}
+	return err == nil
+}
