@@ -64,9 +64,6 @@ const (
 	SortCreatedAsc  Sort = "created_at"
 	SortUpdatedDesc Sort = "-updated_at"
 	SortUpdatedAsc  Sort = "updated_at"
-	// SortIDAsc is by id alone, for reading everything once: After.ID counts and
-	// After.At does not. Clients of the API cannot ask for it.
-	SortIDAsc Sort = "id"
 )
 
 // Position is the sort key of the last row of a page.

@@ -153,8 +153,8 @@ type lineClassifier struct {
 	failed      int
 }
 
-// outcome is what a batch came to: one result per text, or the error of all.
-type outcome struct {
+// scoredBatch is what a batch came to: one result per text, or the error of all.
+type scoredBatch struct {
 	texts   []string
 	results []classifier.Result
 	err     error
@@ -165,7 +165,7 @@ type outcome struct {
 func (c *lineClassifier) run(ctx context.Context, source textSource) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	pending := make(chan chan outcome, classifyAhead-1)
+	pending := make(chan chan scoredBatch, classifyAhead-1)
 	readErr := make(chan error, 1)
 	go func() {
 		defer close(pending)
@@ -188,12 +188,12 @@ func (c *lineClassifier) run(ctx context.Context, source textSource) error {
 }
 
 // feed starts a batch for whatever the source has.
-func (c *lineClassifier) feed(ctx context.Context, source textSource, pending chan<- chan outcome) error {
+func (c *lineClassifier) feed(ctx context.Context, source textSource, pending chan<- chan scoredBatch) error {
 	texts, problem := source(ctx)
 	for {
 		batch, more := nextTexts(ctx, texts)
 		if len(batch) > 0 {
-			done := make(chan outcome, 1)
+			done := make(chan scoredBatch, 1)
 			select {
 			case pending <- done:
 			case <-ctx.Done():
@@ -201,7 +201,7 @@ func (c *lineClassifier) feed(ctx context.Context, source textSource, pending ch
 			}
 			go func() {
 				results, err := c.classify(ctx, batch)
-				done <- outcome{batch, results, err}
+				done <- scoredBatch{batch, results, err}
 			}()
 		}
 		if err := ctx.Err(); err != nil {
@@ -265,7 +265,7 @@ func (c *lineClassifier) classify(ctx context.Context, texts []string) ([]classi
 }
 
 // print prints the batches in order, each as soon as it is there.
-func (c *lineClassifier) print(ctx context.Context, pending <-chan chan outcome) error {
+func (c *lineClassifier) print(ctx context.Context, pending <-chan chan scoredBatch) error {
 	for done := range pending {
 		o := <-done
 		if o.err != nil {

@@ -152,15 +152,15 @@ var errStreamReplaced = errors.New("the stream was made anew")
 const (
 	// tailRetry is the pause before another attempt to reach a broker that was there.
 	tailRetry = 500 * time.Millisecond
-	// tailCheck is how often the identity of the stream is asked for.
-	tailCheck = 5 * time.Second
+	// tailCheck is how often the broker is asked whether it still is the one, with the same stream.
+	tailCheck = 2 * time.Second
 )
 
 // run prints until ctx ends or nobody reads any more. Only a broker that is not there in the beginning is an error.
 func (t *tail) run(ctx context.Context) error {
 	started := t.now()
-	for connected := false; ; {
-		err := t.follow(ctx, &connected)
+	for connected, away := false, false; ; {
+		err := t.follow(ctx, func() { connected, away = true, false })
 		switch {
 		case ctx.Err() != nil, errors.Is(err, errOutputClosed):
 			return nil
@@ -169,7 +169,10 @@ func (t *tail) run(ctx context.Context) error {
 		case errors.Is(err, errStreamReplaced):
 			t.logger.Warn("the broker's stream was made anew; printing it from its beginning")
 		case errors.Is(err, events.ErrBrokerUnavailable), errors.Is(err, events.ErrStreamMissing), errors.Is(err, app.ErrNoBroker):
-			t.logger.Warn("the broker is away; waiting for it", "error", err)
+			if !away {
+				t.logger.Warn("the broker is away; waiting for it", "error", err)
+			}
+			away = true
 			if !pause(ctx, tailRetry) {
 				return nil
 			}
@@ -203,7 +206,7 @@ func (t *tail) resume(started time.Time) {
 
 // follow connects and prints until something ends it. A new stream numbers its events anew, so that the old numbers
 // mean nothing in it: it is printed from its beginning.
-func (t *tail) follow(ctx context.Context, connected *bool) error {
+func (t *tail) follow(ctx context.Context, connected func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	client, err := app.ConnectBroker(ctx, t.config, events.RoleSubscriber, t.logger)
@@ -215,7 +218,7 @@ func (t *tail) follow(ctx context.Context, connected *bool) error {
 	if err != nil {
 		return err
 	}
-	*connected = true
+	connected()
 	if t.stream != "" && t.stream != position.Stream {
 		t.last, t.options.SinceSeq, t.options.SinceTime = 0, 1, time.Time{}
 	}
@@ -223,10 +226,10 @@ func (t *tail) follow(ctx context.Context, connected *bool) error {
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		t.watch(ctx, client, cancel)
+		cancel(watchStream(ctx, client, position.Stream))
 	}()
 	err = client.Tail(ctx, t.options, t.print)
-	if cause := context.Cause(ctx); cause != nil {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, errOutputClosed) {
 		err = cause
 	}
 	cancel(nil)
@@ -234,22 +237,19 @@ func (t *tail) follow(ctx context.Context, connected *bool) error {
 	return err
 }
 
-// watch ends the reading when the stream becomes another one.
-func (t *tail) watch(ctx context.Context, client *events.Client, cancel context.CancelCauseFunc) {
-	ticker := time.NewTicker(tailCheck)
-	defer ticker.Stop()
-	stream := t.stream
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if p, err := client.Position(ctx); err == nil && p.Stream != stream {
-			cancel(errStreamReplaced)
-			return
+// watchStream returns when the stream has become another one, or when the broker does not answer: it may come back at
+// another address, which the connection does not know.
+func watchStream(ctx context.Context, client *events.Client, stream string) error {
+	for pause(ctx, tailCheck) {
+		switch p, err := client.Position(ctx); {
+		case ctx.Err() != nil:
+		case err != nil:
+			return err
+		case p.Stream != stream:
+			return errStreamReplaced
 		}
 	}
+	return ctx.Err()
 }
 
 // print prints one event as a line.

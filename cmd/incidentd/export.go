@@ -123,7 +123,8 @@ func (o *exportOptions) write(ctx context.Context, env *environment, s store.Inc
 		bar = newBar(env.stderr, stats.Total, "exporting", false)
 	}
 	defer bar.end()
-	query := store.IncidentQuery{Sort: store.SortIDAsc, Limit: pageSize}
+	// Ids rise with the times of creation, so this is the order of ids as well.
+	query := store.IncidentQuery{Sort: store.SortCreatedAsc, Limit: pageSize}
 	for {
 		page, err := s.Incidents(ctx, query)
 		if err != nil {
@@ -138,7 +139,8 @@ func (o *exportOptions) write(ctx context.Context, env *environment, s store.Inc
 		if !page.More || len(page.Items) == 0 {
 			break
 		}
-		query.After = &store.Position{ID: page.Items[len(page.Items)-1].ID}
+		last := &page.Items[len(page.Items)-1]
+		query.After = &store.Position{At: last.CreatedAt, ID: last.ID}
 	}
 	if err := out.flush(); err != nil {
 		return outputError(err)
