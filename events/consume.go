@@ -45,7 +45,9 @@ func (c *consumer) Fetch(ctx context.Context, limit int) ([]Delivery, error) {
 }
 
 // fetch waits for the first message; what else is there is then taken without
-// waiting, so an idle system adds no delay and a busy one gets full batches.
+// waiting, so an idle system adds no delay and a busy one gets full batches. A
+// request that comes again comes alone: it may be what killed its worker, and a
+// crash counts against everything that is in hand.
 func (c *consumer) fetch(ctx context.Context, limit int) ([]jetstream.Msg, error) {
 	for {
 		first, err := c.first(ctx)
@@ -56,7 +58,7 @@ func (c *consumer) fetch(ctx context.Context, limit int) ([]jetstream.Msg, error
 			continue
 		}
 		messages := []jetstream.Msg{first}
-		if limit <= 1 {
+		if limit <= 1 || c.name == ConsumerClassifier && (delivery{first}).Deliveries() > 1 {
 			return messages, nil
 		}
 		rest, err := c.pull.FetchNoWait(limit - 1)
