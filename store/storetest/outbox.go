@@ -158,6 +158,7 @@ func recording() tests {
 		"updated carries the changes": func(b *bench) {
 			i := b.create("Old")
 			b.events()
+			b.clock.Advance(time.Minute)
 			p := byHand(login)
 			p.Title, p.Status = titled("New").Title, statusSet(store.StatusResolved).Status
 			got, err := b.UpdateIncident(b.ctx, everything(), store.UserActor(b.admin.ID), i.ID, p, nil)

@@ -56,10 +56,14 @@ func (m *machine) truncate(rt *rapid.T) {
 	m.ask(m.position(), 500)
 }
 
-// wipe replaces the stream by an empty one.
-func (m *machine) wipe(*rapid.T) {
+// wipe replaces the stream by another one, which may hold other messages.
+func (m *machine) wipe(rt *rapid.T) {
+	m.rebuild(rapid.Uint64Range(0, m.last+5).Draw(rt, "last"))
+}
+
+func (m *machine) rebuild(last uint64) {
 	m.streams++
-	m.stream, m.first, m.last = store.StreamID(fmt.Sprint("rebuilt ", m.streams)), 1, 0
+	m.stream, m.first, m.last = store.StreamID(fmt.Sprint("rebuilt ", m.streams)), 1, last
 	m.settle()
 }
 
@@ -120,16 +124,24 @@ func (m *machine) failure(rt *rapid.T) {
 
 // draw draws a request and answers it under the labels that it carries.
 func (m *machine) draw(rt *rapid.T) store.Result {
-	if len(m.requests) == 0 {
-		rt.Skip("no requests")
+	// Requests for the present text of an incident, the newest above all, are
+	// the most interesting.
+	from := m.requests
+	if rapid.IntRange(0, 3).Draw(rt, "stale") > 0 {
+		from = slices.DeleteFunc(slices.Clone(m.requests), func(e store.OutboxEvent) bool {
+			i := m.incidents[e.IncidentID]
+			return i.Revision != e.Revision || i.Attempt > e.Data.Attempt+1
+		})
 	}
-	// The newest requests are the most interesting.
-	last := len(m.requests) - 1
-	n := last - rapid.IntRange(0, last).Draw(rt, "request")
-	e := m.requests[n]
+	if len(from) == 0 {
+		rt.Skip("no such request")
+	}
+	e := from[len(from)-1-rapid.IntRange(0, len(from)-1).Draw(rt, "request")]
 	set := store.LabelSet{ID: e.Data.LabelSet, Categories: e.Data.Labels}
 	i := store.Incident{ID: e.IncidentID, Revision: e.Revision, Attempt: e.Data.Attempt}
-	return m.answerUnder(set, i, rapid.SampledFrom(set.Categories).Draw(rt, "category").Name)
+	r := m.answerUnder(set, i, rapid.SampledFrom(set.Categories).Draw(rt, "category").Name)
+	r.NeedsReview = rapid.Bool().Draw(rt, "needs review")
+	return r
 }
 
 // judge applies a result and checks its outcome against the rules of the
@@ -201,7 +213,7 @@ func (m *machine) applied(r store.Result, before, now store.Incident, lines int)
 // drain brings everything to an end: what the stream lost is asked for again,
 // published and answered, and nothing is left pending.
 func (m *machine) drain() {
-	m.wipe(nil)
+	m.rebuild(0)
 	m.ask(m.position(), 500)
 	m.publishFirst(1_000_000)
 	set, err := m.LabelSet(m.ctx)

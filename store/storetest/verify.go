@@ -29,8 +29,8 @@ func (b *bench) verifyIncident(i store.Incident) {
 	c := i.Classification
 	switch c.State {
 	case store.StatePending:
-		if i.Category != nil || !i.Open() {
-			bad("is pending with a category or without a request")
+		if !i.Open() {
+			bad("is pending without a request")
 		}
 	case store.StateClassified:
 		if i.Category == nil || c.Confidence == nil || c.Model == nil || c.ClassifiedAt == nil {
