@@ -1,20 +1,23 @@
 package bunstore_test
 
 import (
-	"context"
 	"path/filepath"
 	"testing"
+
+	"go.uber.org/goleak"
 
 	"github.com/incidentd/incidentd/store"
 	"github.com/incidentd/incidentd/store/bunstore"
 	"github.com/incidentd/incidentd/store/storetest"
 )
 
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T, o storetest.Options) store.Store {
 		t.Helper()
-		s, err := bunstore.Open(context.Background(), bunstore.Config{
+		s, err := bunstore.Open(t.Context(), bunstore.Config{
 			Path: filepath.Join(o.Dir, "incidentd.db"), Labels: o.Labels, Retention: o.Retention, Clock: o.Clock,
 		})
 		if err != nil {
@@ -22,7 +25,7 @@ func TestConformance(t *testing.T) {
 		}
 		t.Cleanup(func() {
 			if err := s.Close(); err != nil {
-				t.Errorf("close: %v", err)
+				t.Error(err)
 			}
 		})
 		return s
