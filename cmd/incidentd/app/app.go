@@ -232,6 +232,7 @@ func (a *App) run(name string, part func(ctx, work context.Context) error) {
 				err = errors.New("it ended")
 			}
 			a.fail(fmt.Errorf("the %s cannot go on: %w", name, err))
+			err = nil // it is told by Err
 		}
 		ended <- err
 	}()
