@@ -246,7 +246,7 @@ func (e *Embedded) InProcessConn() (net.Conn, error) {
 	s := e.server
 	e.mu.Unlock()
 	if s == nil {
-		return nil, errors.New("the embedded broker is not running")
+		return nil, errNotRunning
 	}
 	return s.InProcessConn()
 }
@@ -288,4 +288,3 @@ func (e *Embedded) Shutdown() error {
 	e.stop()
 	return e.lock.Unlock()
 }
-

@@ -41,7 +41,7 @@ func (e *Embedded) recoverStore() error {
 	}
 	err = e.start()
 	if err == nil {
-		if damage := e.serverHealth(); damage != nil {
+		if damage := e.damage(); damage != nil {
 			e.stop()
 			if err = e.setAside(damage); err == nil {
 				err = e.start()

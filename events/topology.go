@@ -79,7 +79,10 @@ func streamConfig(c TopologyConfig) jetstream.StreamConfig {
 
 func consumerConfigs(c TopologyConfig) []jetstream.ConsumerConfig {
 	base := jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverAllPolicy,
+		// A consumer that was lost begins at the end of the stream: going through
+		// days of events again would hold up the new ones for hours. What it
+		// should have delivered lies behind its position, so it is asked again.
+		DeliverPolicy: jetstream.DeliverNewPolicy,
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       c.AckWait,
 		// The cap on deliveries is the worker's: one of the broker would leave

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,16 +13,18 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Health returns nil while the broker works: the server says so and the files
-// of the stream are where it put them. A server whose files were removed, or
+// Health returns nil while the broker works: the server says so, the files of
+// the stream are where it put them, and the durable consumers exist. A server whose files were removed, or
 // whose disk was full, goes on answering some requests while it is dead. Before
 // EnsureTopology has made the stream there is none, which is not healthy.
 func (e *Embedded) Health() error {
 	if err := e.serverHealth(); err != nil {
 		return err
 	}
-	return e.filesHealth()
+	return e.streamHealth()
 }
+
+var errNotRunning = errors.New("the embedded broker is not running")
 
 func (e *Embedded) current() *server.Server {
 	e.mu.Lock()
@@ -35,7 +38,7 @@ func (e *Embedded) current() *server.Server {
 func (e *Embedded) serverHealth() error {
 	s := e.current()
 	if s == nil || !s.Running() {
-		return errors.New("the embedded broker is not running")
+		return errNotRunning
 	}
 	if status := s.Healthz(&server.HealthzOptions{}); status.StatusCode != http.StatusOK {
 		return fmt.Errorf("the embedded broker says %s: %s", status.Status, status.Error)
@@ -43,24 +46,65 @@ func (e *Embedded) serverHealth() error {
 	return nil
 }
 
-// filesHealth looks whether the server's open files are still those that a
-// restart would find.
-func (e *Embedded) filesHealth() error {
-	folder := filepath.Join(e.cfg.StoreDir, server.JetStreamStoreDir, e.accountID, "streams", StreamName)
-	if _, err := os.Stat(filepath.Join(folder, server.JetStreamMetaFile)); err != nil {
+// streamFolder is where the server keeps the stream.
+func (e *Embedded) streamFolder() string {
+	return filepath.Join(e.cfg.StoreDir, server.JetStreamStoreDir, e.accountID, "streams", StreamName)
+}
+
+// streamHealth looks whether the server's open files are still those that a
+// restart would find, and whether the durable consumers are there.
+func (e *Embedded) streamHealth() error {
+	if _, err := os.Stat(filepath.Join(e.streamFolder(), server.JetStreamMetaFile)); err != nil {
 		return fmt.Errorf("the stream's files are gone: %w", err)
 	}
-	info, err := os.Stat(filepath.Join(folder, "msgs"))
+	info, err := os.Stat(filepath.Join(e.streamFolder(), "msgs"))
 	if err != nil {
 		return fmt.Errorf("the stream's files are gone: %w", err)
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if e.stream == nil {
 		e.stream = info
 	}
-	if !os.SameFile(e.stream, info) {
-		return fmt.Errorf("the stream's files were replaced: %s is another folder now", folder)
+	same := os.SameFile(e.stream, info)
+	e.mu.Unlock()
+	if !same {
+		return fmt.Errorf("the stream's files were replaced: %s is another folder now", e.streamFolder())
+	}
+	for _, name := range []string{ConsumerClassifier, ConsumerUpdater} {
+		if err := e.consumerHealth(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Embedded) consumerHealth(name string) error {
+	s := e.current()
+	if s == nil {
+		return errNotRunning
+	}
+	status := s.Healthz(&server.HealthzOptions{Account: e.accountID, Stream: StreamName, Consumer: name})
+	if status.StatusCode != http.StatusOK {
+		return fmt.Errorf("the embedded broker says %s of the consumer %s: %s", status.Status, name, status.Error)
+	}
+	return nil
+}
+
+// damage says what of the files the server could not recover, nil if nothing:
+// a stream, or a consumer of which a file is left. A consumer made anew on an
+// old stream would not know what was done already.
+func (e *Embedded) damage() error {
+	if err := e.serverHealth(); err != nil {
+		return err
+	}
+	for _, name := range []string{ConsumerClassifier, ConsumerUpdater} {
+		_, err := os.Stat(filepath.Join(e.streamFolder(), "obs", name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err = errors.Join(err, e.consumerHealth(name)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -80,7 +124,7 @@ func (e *Embedded) Watch(ctx context.Context, interval time.Duration, restored f
 		}
 		err := e.serverHealth()
 		if err == nil && !bare {
-			err = e.filesHealth()
+			err = e.streamHealth()
 		}
 		switch {
 		case err == nil && bare:
