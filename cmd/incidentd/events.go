@@ -52,6 +52,9 @@ Types: ` + strings.Join(eventTypeNames(), ", "),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			t := tail{env: env, now: time.Now}
 			var err error
+			if cmd.Flags().Changed("types") && len(types) == 0 {
+				return usagef("--types is empty; name one of %s, or leave it out for all", strings.Join(eventTypeNames(), ", "))
+			}
 			if t.options, err = tailOptions(types, since, cmd.Flags().Changed("since"), t.now()); err != nil {
 				return err
 			}
@@ -104,7 +107,10 @@ func tailOptions(types []string, since string, hasSince bool, now time.Time) (ev
 	if !hasSince {
 		return o, nil
 	}
-	if seq, err := strconv.ParseUint(since, 10, 64); err == nil && seq > 0 {
+	if seq, err := strconv.ParseUint(since, 10, 64); err == nil {
+		if seq == 0 {
+			return o, usagef("--since 0 is no sequence number: the first event has the number 1")
+		}
 		o.SinceSeq = seq
 		return o, nil
 	}

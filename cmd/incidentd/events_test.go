@@ -226,7 +226,7 @@ func TestEventsTailUsage(t *testing.T) {
 	t.Parallel()
 	i := newInstance(t)
 	for _, args := range [][]string{
-		{"--types", "incident.created,nonsense"}, {"--incident", "0"}, {"--incident", "x"}, {"--since", ""}, {"--since", "0"},
+		{"--types", "incident.created,nonsense"}, {"--types", ""}, {"--incident", "0"}, {"--incident", "x"}, {"--since", ""}, {"--since", "0"},
 		{"--since", "-1h"}, {"--since", "yesterday"}, {"x"},
 	} {
 		i.must(2, i.command("", append([]string{"events", "tail"}, args...)...))
