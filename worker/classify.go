@@ -24,6 +24,7 @@ const (
 	maxSilence = 5
 	// defaultAckWait is the broker's default, see events.DefaultTopology.
 	defaultAckWait = time.Minute
+	defaultRetry   = time.Second
 )
 
 // Engine is the part of the classifier that the workers use;
@@ -51,6 +52,10 @@ type ClassifyConfig struct {
 	// AckWait is how long the broker waits for a settlement; 0 = 1 minute. It
 	// must not be above that of the consumer.
 	AckWait time.Duration
+	// Retry is the pause before a text that failed is tried again; it doubles
+	// with every try. Requests that a broken worker returns come again after it.
+	// 0 = 1 s.
+	Retry time.Duration
 	// Logger gets what the loop logs, never a text; nil = nothing.
 	Logger *slog.Logger
 	// Registerer gets the metrics; nil = none.
@@ -83,6 +88,9 @@ func (c ClassifyConfig) Validate() error {
 	if c.AckWait < 0 || c.AckWait > 0 && c.AckWait < time.Second {
 		bad("ack wait is %s, at least 1s is needed (0 means %s)", c.AckWait, defaultAckWait)
 	}
+	if c.Retry < 0 {
+		bad("retry is %s, it cannot be negative", c.Retry)
+	}
 	return errors.Join(errs...)
 }
 
@@ -111,6 +119,9 @@ func NewClassifyLoop(cfg ClassifyConfig) (*ClassifyLoop, error) {
 	if cfg.AckWait == 0 {
 		cfg.AckWait = defaultAckWait
 	}
+	if cfg.Retry == 0 {
+		cfg.Retry = defaultRetry
+	}
 	cfg.Logger, cfg.Clock, cfg.Random = orLogger(cfg.Logger), orClock(cfg.Clock), orRandom(cfg.Random)
 	l := &ClassifyLoop{
 		cfg: cfg, log: cfg.Logger, metrics: newClassifyMetrics(),
@@ -118,7 +129,7 @@ func NewClassifyLoop(cfg ClassifyConfig) (*ClassifyLoop, error) {
 		pace:    pace{fixed: cfg.Batch, longest: cfg.AckWait / 3},
 		hold:    holding{log: cfg.Logger, jobs: map[*job]struct{}{}},
 		excuses: excuses{counts: map[uint64]int{}},
-		health:  health{engine: cfg.Engine, log: cfg.Logger, random: cfg.Random},
+		health:  health{engine: cfg.Engine, log: cfg.Logger},
 		fetches: trouble{log: cfg.Logger, what: "fetching requests to classify"},
 		results: trouble{log: cfg.Logger, what: "publishing results"},
 	}
@@ -179,11 +190,22 @@ func (l *ClassifyLoop) loop(ctx, work context.Context, classified chan<- []*job)
 		healthy := l.classify(work, jobs)
 		classified <- jobs
 		if !healthy {
-			l.giveBack(work, l.accept(l.pull.stop().deliveries), sickDelay)
-			l.health.recover(ctx)
+			l.recover(ctx, work)
 		}
 	}
-	l.giveBack(work, l.accept(l.pull.stop().deliveries), 0)
+	l.giveBack(work, l.accept(l.pull.take().deliveries), 0)
+}
+
+// recover repeats the self-test until it passes or ctx ends. What was fetched
+// ahead is left to other workers meanwhile.
+func (l *ClassifyLoop) recover(ctx, work context.Context) {
+	back := backoff{first: l.cfg.Retry, most: 30 * time.Second, random: l.cfg.Random}
+	for ctx.Err() == nil && !l.health.check(ctx) {
+		until := time.Now().Add(back.next())
+		for left := time.Until(until); left > 0 && ctx.Err() == nil; left = time.Until(until) {
+			l.giveBack(work, l.accept(l.pull.takeWithin(ctx, left).deliveries), l.cfg.Retry)
+		}
+	}
 }
 
 func risky(jobs []*job) bool {

@@ -43,7 +43,7 @@ func (l *ClassifyLoop) classify(work context.Context, jobs []*job) bool {
 		if !l.run(work, g) {
 			for _, j := range jobs {
 				if !j.decided() {
-					j.returned(sickDelay)
+					j.returned(l.cfg.Retry)
 				}
 			}
 			return false
@@ -123,7 +123,7 @@ func (l *ClassifyLoop) isolate(work context.Context, jobs, suspects []*job, err 
 	case errors.Is(err, context.DeadlineExceeded):
 		// Each half could hang as long again; delivered again, each runs alone.
 		for _, j := range suspects {
-			j.decide(retryAfter(l.delay(time.Second, j.tries)), outcomeRetried)
+			j.decide(retryAfter(l.delay(l.cfg.Retry, j.tries)), outcomeRetried)
 		}
 		return true
 	case err != nil:
@@ -203,9 +203,9 @@ func (l *ClassifyLoop) blame(j *job, reason string, err error) {
 		l.fail(j, reason, err)
 		return
 	}
-	first := time.Second
+	first := l.cfg.Retry
 	if reason != reasonEngine {
-		first = 100 * time.Millisecond // it fails at once, so it may come at once
+		first /= 10 // it fails at once and costs nothing, so it may come soon
 	}
 	l.log.Warn("an incident could not be classified; it is tried again",
 		"incident", j.request.IncidentID, "revision", j.request.Revision, "attempt", j.request.Attempt,

@@ -16,7 +16,7 @@ import (
 func (l *ClassifyLoop) succeed(j *job, scores []classifier.Score) {
 	e, err := l.classified(j, scores)
 	if err != nil {
-		l.fail(j, reasonResult, err)
+		l.blame(j, reasonResult, err)
 		return
 	}
 	j.publish = e
@@ -117,7 +117,7 @@ func (l *ClassifyLoop) conclude(ctx, work context.Context, jobs []*job) {
 		}
 		l.results.begin(err)
 		if ctx.Err() != nil || l.cfg.Clock().After(deadline) {
-			l.giveBack(work, waiting, l.delay(time.Second, 2))
+			l.giveBack(work, waiting, l.delay(l.cfg.Retry, 2))
 			return
 		}
 		pause(ctx, back.next())

@@ -4,19 +4,14 @@ import (
 	"context"
 	"log/slog"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
-
-// sickDelay is when requests come again that a broken worker returned.
-const sickDelay = time.Second
 
 // health is whether the classifier works, by its own self-test.
 type health struct {
 	engine Engine
 	log    *slog.Logger
-	random func() float64
 	gauge  prometheus.Gauge
 	sick   atomic.Bool
 }
@@ -41,12 +36,4 @@ func (h *health) check(ctx context.Context) bool {
 func (h *health) selfTest(ctx context.Context) (err error) {
 	defer recovered(&err)
 	return h.engine.SelfTest(ctx)
-}
-
-// recover repeats the self-test until it passes or ctx ends.
-func (h *health) recover(ctx context.Context) {
-	back := backoff{first: time.Second, most: 30 * time.Second, random: h.random}
-	for ctx.Err() == nil && !h.check(ctx) {
-		pause(ctx, back.next())
-	}
 }

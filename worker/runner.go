@@ -20,7 +20,6 @@ type pulled struct {
 type puller struct {
 	consumer events.Consumer
 	ahead    chan pulled // nil while no fetch is under way
-	cancel   context.CancelFunc
 }
 
 // start begins to fetch at most limit deliveries, unless a fetch is under way.
@@ -28,7 +27,6 @@ func (p *puller) start(ctx context.Context, limit int) {
 	if p.ahead != nil {
 		return
 	}
-	ctx, p.cancel = context.WithCancel(ctx)
 	ahead := make(chan pulled, 1)
 	p.ahead = ahead
 	go func() {
@@ -45,16 +43,23 @@ func (p *puller) take() pulled {
 	}
 	got := <-p.ahead
 	p.ahead = nil
-	p.cancel()
 	return got
 }
 
-// stop ends the fetch under way and returns what it has got.
-func (p *puller) stop() pulled {
-	if p.ahead != nil {
-		p.cancel()
+// takeWithin waits at most d for the fetch under way, or until ctx ends; the
+// fetch goes on. To end it could lose what the broker is just sending, until
+// the acknowledgement wait is over.
+func (p *puller) takeWithin(ctx context.Context, d time.Duration) pulled {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case got := <-p.ahead: // never, without a fetch
+		p.ahead = nil
+		return got
+	case <-timer.C:
+	case <-ctx.Done():
 	}
-	return p.take()
+	return pulled{}
 }
 
 // verdict is how a delivery is settled; the package comment has the table.

@@ -120,7 +120,7 @@ func (u *Updater) Run(ctx, work context.Context) error {
 		u.applies.end()
 		back.reset()
 	}
-	u.settleAll(work, u.pull.stop().deliveries, retryAfter(0))
+	u.settleAll(work, u.pull.take().deliveries, retryAfter(0))
 	return nil
 }
 

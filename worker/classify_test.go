@@ -1,0 +1,540 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/incidentd/incidentd/classifier"
+	"github.com/incidentd/incidentd/events"
+	"github.com/incidentd/incidentd/worker"
+)
+
+func TestRequestsAreAnswered(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Minute)
+	incidents := good(1, 100)
+	publish(t, s.client, requests(t, incidents...)...)
+	run(t, s.loop(t).Run)
+	got := collect(t, s.client, len(incidents))
+	settled(t, s.client)
+	for _, in := range incidents {
+		c, ok := got.classified[in.id]
+		if !ok {
+			t.Fatalf("incident %d was not classified", in.id)
+		}
+		if want := fmt.Sprintf("incident.classified:i:%d:1:1", in.id); got.ids[in.id] != want {
+			t.Errorf("the id is %s, want %s", got.ids[in.id], want)
+		}
+		if c.UserID != 7 || c.LabelSet != "set" || c.Model != "tiny" || c.Worker != "w1" || c.Attempt != 1 || !c.RequestedAt.Equal(time.Unix(1_700_000_000, 0)) {
+			t.Errorf("incident %d: %+v", in.id, c)
+		}
+		checkScores(t, c)
+	}
+}
+
+// checkScores checks what the contract says of scores.
+func checkScores(t *testing.T, c events.Classified) {
+	t.Helper()
+	sum, best := 0.0, ""
+	for _, l := range labels {
+		score, ok := c.Scores[l.Name]
+		if !ok {
+			t.Errorf("incident %d has no score for %s", c.IncidentID, l.Name)
+		}
+		sum += score
+		if best == "" || score > c.Scores[best] {
+			best = l.Name
+		}
+	}
+	if math.Abs(sum-1) > 1e-9 || len(c.Scores) != len(labels) {
+		t.Errorf("incident %d: scores %v", c.IncidentID, c.Scores)
+	}
+	if c.Category != best || c.Confidence != c.Scores[best] || c.NeedsReview != (c.Confidence < 0.4) {
+		t.Errorf("incident %d: category %s, confidence %v, needs review %v for %v", c.IncidentID, c.Category, c.Confidence, c.NeedsReview, c.Scores)
+	}
+}
+
+// TestScoresAreTheClassifiers: what is published is what the classifier says of
+// title and description.
+func TestScoresAreTheClassifiers(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Minute)
+	publish(t, s.client, requests(t, incident{id: 1, text: "No network"})...)
+	run(t, s.loop(t).Run)
+	got := collect(t, s.client, 1).classified[1]
+	want, err := s.engine.Engine.Classify(within(t), []classifier.Text{{Content: "No network"}}, classifier.Labels{Labels: []classifier.Label{
+		{Name: "Network Issue"}, {Name: "Login Issue", Hypothesis: "Nobody can log in."}, {Name: "Others"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, score := range want[0].Scores {
+		if got.Scores[score.Label] != score.Score {
+			t.Errorf("%s: published %v, classified %v", score.Label, got.Scores[score.Label], score.Score)
+		}
+	}
+}
+
+func TestASingleLabelIsCertain(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Minute)
+	publish(t, s.client, requests(t, incident{id: 1, text: "No network", labels: labels[:1]})...)
+	run(t, s.loop(t).Run)
+	got := collect(t, s.client, 1).classified[1]
+	if got.Category != labels[0].Name || got.Confidence != 1 || got.Scores[labels[0].Name] != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestPoisonFailsAlone: whatever way a text fails, it is tried five times, ends
+// with a reason, and costs no other text a delivery.
+func TestPoisonFailsAlone(t *testing.T) {
+	t.Parallel()
+	const poison = "poison"
+	failing := func(texts []string, fail func() error) error {
+		if slices.Contains(texts, poison) {
+			return fail()
+		}
+		return nil
+	}
+	for name, test := range map[string]struct {
+		poison incident
+		reason string
+		faults func(*engine)
+	}{
+		"the call fails": {incident{text: poison}, "classifier_error", func(e *engine) {
+			e.before = func(_ context.Context, texts []string) error {
+				return failing(texts, func() error { return errInjected })
+			}
+		}},
+		"the call panics": {incident{text: poison}, "classifier_error", func(e *engine) {
+			e.before = func(_ context.Context, texts []string) error {
+				return failing(texts, func() error { panic(poison) })
+			}
+		}},
+		"its run fails": {incident{text: poison}, "classifier_error", func(e *engine) {
+			e.after = func(texts []string, results []classifier.Result) {
+				if i := slices.Index(texts, poison); i >= 0 {
+					results[i] = classifier.Result{Err: classifier.ErrRun}
+				}
+			}
+		}},
+		"a result is missing": {incident{text: poison}, "unusable_result", func(e *engine) {
+			e.after = func(texts []string, results []classifier.Result) {
+				if i := slices.Index(texts, poison); i >= 0 {
+					results[i] = classifier.Result{}
+				}
+			}
+		}},
+		"the text is empty":       {incident{text: "\u00a0"}, "empty_text", func(*engine) {}},
+		"the labels are unusable": {incident{text: poison, labels: []events.Label{{Name: "A"}, {Name: "A"}}}, "unusable_labels", func(*engine) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, time.Minute)
+			test.faults(s.engine)
+			test.poison.id = 8
+			incidents := append(good(1, 7), test.poison)
+			incidents = append(incidents, good(9, 8)...)
+			publish(t, s.client, requests(t, incidents...)...)
+			run(t, s.loop(t, func(c *worker.ClassifyConfig) { c.Batch = 64 }).Run)
+			got := collect(t, s.client, len(incidents))
+			settled(t, s.client)
+			failed := got.failed[8]
+			if failed.Reason != test.reason || failed.Message == "" || failed.Deliveries != 5 || failed.Worker != "w1" {
+				t.Errorf("the failure is %+v", failed)
+			}
+			if want := "incident.classification_failed:i:8:1:1"; got.ids[8] != want {
+				t.Errorf("the id is %s, want %s", got.ids[8], want)
+			}
+			if len(got.classified) != len(incidents)-1 {
+				t.Errorf("%d of %d mates were classified", len(got.classified), len(incidents)-1)
+			}
+			sizes := s.engine.seen(test.poison.text)
+			if last := sizes[len(sizes)-4:]; slices.Max(last) != 1 {
+				t.Errorf("the poison ran in calls of %v texts; tried again it must run alone", sizes)
+			}
+		})
+	}
+}
+
+// TestMalformedRequests: one that names its incident fails visibly, one that
+// does not is dropped; neither holds anything up.
+func TestMalformedRequests(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Minute)
+	batch := requests(t, good(1, 4)...)
+	batch[1].Data = []byte(`{"incident_id":2,"revision":3,"user_id":1,"attempt":4,"title":5,"labels":"none"}`)
+	batch[2].Data = []byte(`{"title":"about nothing"}`)
+	publish(t, s.client, batch...)
+	run(t, s.loop(t).Run)
+	got := collect(t, s.client, 3)
+	settled(t, s.client)
+	failed := got.failed[2]
+	if failed.Reason != "malformed_request" || failed.Revision != 3 || failed.Attempt != 4 || failed.Deliveries != 5 {
+		t.Errorf("the failure is %+v", failed)
+	}
+	if len(got.classified) != 2 {
+		t.Errorf("classified: %v", got.classified)
+	}
+}
+
+// TestADeadlyTextIsNotTriedAgain: five workers took the request and never
+// answered; the sixth gives it up unread.
+func TestADeadlyTextIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Minute)
+	publish(t, s.client, requests(t, incident{id: 1, text: "deadly"})...)
+	redeliver(t, s.client, 1, 5)
+	publish(t, s.client, requests(t, good(2, 3)...)...)
+	run(t, s.loop(t).Run)
+	got := collect(t, s.client, 4)
+	if f := got.failed[1]; f.Reason != "workers_died" || f.Deliveries != 6 {
+		t.Errorf("the failure is %+v", f)
+	}
+	if calls := s.engine.seen("deadly"); calls != nil {
+		t.Errorf("it was tried again: %v", calls)
+	}
+	if len(got.classified) != 3 {
+		t.Errorf("classified: %v", got.classified)
+	}
+}
+
+// redeliver takes n requests and returns them, so many times.
+func redeliver(t *testing.T, client *events.Client, n, times int) {
+	t.Helper()
+	consumer := client.Consumer(events.ConsumerClassifier)
+	for range times {
+		var taken []events.Delivery
+		for len(taken) < n {
+			got, err := consumer.Fetch(within(t), n-len(taken))
+			if err != nil {
+				t.Fatal(err)
+			}
+			taken = append(taken, got...)
+		}
+		for _, d := range taken {
+			if err := d.RetryAfter(within(t), time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestRedeliveredRequestsRunAlone(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Minute)
+	incidents := good(1, 12)
+	publish(t, s.client, requests(t, incidents...)...)
+	redeliver(t, s.client, len(incidents), 1)
+	run(t, s.loop(t, func(c *worker.ClassifyConfig) { c.Batch = 64 }).Run)
+	collect(t, s.client, len(incidents))
+	for _, in := range incidents {
+		if sizes := s.engine.seen(in.text); !slices.Equal(sizes, []int{1}) {
+			t.Errorf("incident %d ran in calls of %v texts", in.id, sizes)
+		}
+	}
+}
+
+// TestABrokenClassifierFailsNoText: as long as the self-test fails, nothing
+// counts against a text, however often it is delivered.
+func TestABrokenClassifierFailsNoText(t *testing.T) {
+	t.Parallel()
+	const rounds = 8
+	s := newStage(t, time.Minute)
+	var broken, failures atomic.Int64
+	s.engine.before = func(context.Context, []string) error {
+		if failures.Add(1) <= rounds {
+			broken.Store(1)
+			return classifier.ErrRun
+		}
+		return nil
+	}
+	// It fails once after each failure, and passes when it is repeated: so the
+	// same requests are taken and returned again and again.
+	s.engine.selfTest = func() error {
+		if broken.CompareAndSwap(1, 0) {
+			return errInjected
+		}
+		return nil
+	}
+	incidents := good(1, 3)
+	publish(t, s.client, requests(t, incidents...)...)
+	run(t, s.loop(t).Run)
+	got := collect(t, s.client, len(incidents))
+	if len(got.classified) != len(incidents) {
+		t.Errorf("failed: %v", got.failed)
+	}
+}
+
+// TestABrokenClassifierTakesNothing: a worker whose self-test fails leaves the
+// requests to others.
+func TestABrokenClassifierTakesNothing(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Minute)
+	var tests atomic.Int64
+	healed := make(chan struct{})
+	isHealed := func() bool {
+		select {
+		case <-healed:
+			return true
+		default:
+			return false
+		}
+	}
+	s.engine.before = func(context.Context, []string) error {
+		if isHealed() {
+			return nil
+		}
+		return classifier.ErrRun
+	}
+	s.engine.selfTest = func() error {
+		tests.Add(1)
+		if isHealed() {
+			return nil
+		}
+		return errInjected
+	}
+	publish(t, s.client, requests(t, good(1, 1)...)...)
+	loop := s.loop(t)
+	run(t, loop.Run)
+	eventually(t, "the self-test is repeated", func() bool { return tests.Load() > 3 })
+	if _, err := loop.Answer(within(t), question("x")); err == nil {
+		t.Error("a broken worker answers questions")
+	}
+	publish(t, s.client, requests(t, good(2, 20)...)...)
+	other := s.client.Consumer(events.ConsumerClassifier)
+	var taken []events.Delivery
+	for len(taken) < 21 {
+		got, err := other.Fetch(within(t), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken = append(taken, got...)
+	}
+	close(healed)
+	for _, d := range taken {
+		if err := d.RetryAfter(within(t), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := collect(t, s.client, 21); len(got.failed) != 0 {
+		t.Errorf("failed: %v", got.failed)
+	}
+}
+
+// TestAnswersAreHeldWhileTheBrokerRefuses: the work is done once, and nothing
+// is settled before its answer is stored.
+func TestAnswersAreHeldWhileTheBrokerRefuses(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Minute)
+	var tries atomic.Int64
+	p := publisher{s.client, func() error {
+		at, err := s.client.Position(within(t))
+		if err != nil || at.Classifier.AckPending != 3 || at.LastSeq != 3 {
+			t.Errorf("a request was settled before its answer: %+v, %v", at, err)
+		}
+		if tries.Add(1) <= 3 {
+			return events.ErrBrokerFull
+		}
+		return nil
+	}}
+	incidents := good(1, 3)
+	publish(t, s.client, requests(t, incidents...)...)
+	run(t, s.loop(t, func(c *worker.ClassifyConfig) { c.Publisher = p }).Run)
+	collect(t, s.client, len(incidents))
+	for _, in := range incidents {
+		if calls := s.engine.seen(in.text); len(calls) != 1 {
+			t.Errorf("incident %d was classified %d times", in.id, len(calls))
+		}
+	}
+}
+
+// TestUnpublishableAnswersAreReturned: on shutdown a worker keeps nothing that
+// others can do.
+func TestUnpublishableAnswersAreReturned(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Minute)
+	refused := make(chan struct{}, 100)
+	p := publisher{s.client, func() error {
+		refused <- struct{}{}
+		return events.ErrBrokerFull
+	}}
+	publish(t, s.client, requests(t, good(1, 3)...)...)
+	first := run(t, s.loop(t, func(c *worker.ClassifyConfig) { c.Publisher = p }).Run)
+	<-refused
+	first.finish()
+	run(t, s.loop(t).Run)
+	if got := collect(t, s.client, 3); len(got.classified) != 3 {
+		t.Errorf("failed: %v", got.failed)
+	}
+}
+
+func TestUnpublishableAnswersFailAlone(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Minute)
+	p := tooLarge{s.client}
+	publish(t, s.client, requests(t, good(1, 5)...)...)
+	run(t, s.loop(t, func(c *worker.ClassifyConfig) { c.Publisher = p }).Run)
+	got := collect(t, s.client, 5)
+	settled(t, s.client)
+	if f := got.failed[3]; f.Reason != "unusable_result" || len(got.classified) != 4 {
+		t.Errorf("classified %d, failed %+v", len(got.classified), got.failed)
+	}
+}
+
+// tooLarge refuses batches with the classification of incident 3, as a broker
+// does that takes smaller messages than ours.
+type tooLarge struct{ events.Publisher }
+
+func (p tooLarge) Publish(ctx context.Context, batch []events.Event) ([]events.Ack, error) {
+	for _, e := range batch {
+		if e.Type == events.TypeClassified && e.Subject == "3" {
+			return nil, fmt.Errorf("refused: %w", events.ErrTooLarge)
+		}
+	}
+	return p.Publisher.Publish(ctx, batch)
+}
+
+// TestShutdownFinishesTheBatchInHand: the batch that is being classified is
+// answered, the one that was fetched ahead is returned at once.
+func TestShutdownFinishesTheBatchInHand(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Minute)
+	begun, proceed := make(chan struct{}, 100), make(chan struct{})
+	s.engine.before = func(context.Context, []string) error {
+		begun <- struct{}{}
+		<-proceed
+		return nil
+	}
+	publish(t, s.client, requests(t, good(1, 4)...)...)
+	p := run(t, s.loop(t, func(c *worker.ClassifyConfig) { c.Batch = 2 }).Run)
+	<-begun
+	eventually(t, "the next batch is fetched ahead", func() bool {
+		at, err := s.client.Position(within(t))
+		return err == nil && at.Classifier.AckPending == 4
+	})
+	p.stop()
+	close(proceed)
+	p.finish()
+	if got := collect(t, s.client, 2); len(got.classified) != 2 {
+		t.Errorf("classified: %v", got.classified)
+	}
+	other := s.client.Consumer(events.ConsumerClassifier)
+	for range 2 {
+		got, err := other.Fetch(within(t), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := got[0].Deliveries(); n != 2 {
+			t.Errorf("delivered %d times", n)
+		}
+	}
+}
+
+// TestCutStopsAtOnce: when work ends, nothing is waited for.
+func TestCutStopsAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Minute)
+	begun := make(chan struct{}, 1)
+	s.engine.before = func(ctx context.Context, _ []string) error {
+		begun <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	publish(t, s.client, requests(t, good(1, 3)...)...)
+	p := run(t, s.loop(t).Run)
+	<-begun
+	p.cut()
+	got, err := s.client.Consumer(events.ConsumerClassifier).Fetch(within(t), 1)
+	if err != nil || got[0].Deliveries() != 2 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// TestLongWorkIsExtended: a batch that takes longer than the broker waits is
+// not delivered to others.
+func TestLongWorkIsExtended(t *testing.T) {
+	t.Parallel()
+	const ackWait = 2 * time.Second
+	s := newStage(t, ackWait)
+	begun, proceed := make(chan struct{}), make(chan struct{})
+	s.engine.before = func(context.Context, []string) error {
+		close(begun)
+		<-proceed
+		return nil
+	}
+	publish(t, s.client, requests(t, good(1, 1)...)...)
+	run(t, s.loop(t).Run)
+	<-begun
+	long, cancel := context.WithTimeout(context.Background(), ackWait*3/2)
+	defer cancel()
+	got, err := s.client.Consumer(events.ConsumerClassifier).Fetch(long, 1)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("it was delivered again: %v, %v", got, err)
+	}
+	close(proceed)
+	collect(t, s.client, 1)
+}
+
+// TestAHangingCallIsFreed: a call that never ends keeps its text from nobody
+// for ever, and the worker goes on.
+func TestAHangingCallIsFreed(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Second)
+	var calls atomic.Int64
+	s.engine.before = func(ctx context.Context, _ []string) error {
+		if calls.Add(1) == 1 {
+			<-ctx.Done() // as the classifier does when it is cancelled
+			return ctx.Err()
+		}
+		return nil
+	}
+	publish(t, s.client, requests(t, good(1, 2)...)...)
+	run(t, s.loop(t, func(c *worker.ClassifyConfig) { c.Batch = 2 }).Run)
+	if got := collect(t, s.client, 2); len(got.classified) != 2 {
+		t.Errorf("failed: %v", got.failed)
+	}
+}
+
+func TestWorkersShareABacklog(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Minute)
+	incidents := good(1, 200)
+	publish(t, s.client, requests(t, incidents...)...)
+	for _, name := range []string{"w1", "w2"} {
+		client := s.broker.TCP(t, events.RoleWorker)
+		run(t, s.loop(t, func(c *worker.ClassifyConfig) {
+			c.Name, c.Batch, c.Publisher, c.Consumer = name, 4, client, client.Consumer(events.ConsumerClassifier)
+		}).Run)
+	}
+	got := collect(t, s.client, len(incidents))
+	settled(t, s.client)
+	by := map[string]int{}
+	for _, c := range got.classified {
+		by[c.Worker]++
+	}
+	if by["w1"]+by["w2"] != len(incidents) || by["w1"] == 0 || by["w2"] == 0 {
+		t.Errorf("classified by %v", by)
+	}
+}
+
+// TestTheStreamIsRebuiltUnderAWorker: a worker goes on with the new stream.
+func TestTheStreamIsRebuiltUnderAWorker(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, time.Minute)
+	publish(t, s.client, requests(t, good(1, 2)...)...)
+	run(t, s.loop(t).Run)
+	collect(t, s.client, 2)
+	wipe(t, s.broker, s.client)
+	publish(t, s.client, requests(t, good(3, 2)...)...)
+	if got := collect(t, s.client, 2); len(got.classified) != 2 {
+		t.Errorf("failed: %v", got.failed)
+	}
+}
