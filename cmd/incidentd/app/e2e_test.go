@@ -51,8 +51,8 @@ func TestFirstStart(t *testing.T) {
 	}
 	status, metrics := p.text(p.URL() + "/metrics")
 	for _, name := range []string{
-		"go_goroutines", "process_resident_memory_bytes", "incidentd_http_requests_total", "incidentd_outbox_unpublished",
-		"incidentd_oldest_pending_seconds", `incidentd_incidents{state="classified"} 1`, "incidentd_classifier_run_seconds",
+		"go_goroutines", "process_resident_memory_bytes", "incidentd_http_requests_total", "incidentd_outbox_events",
+		"incidentd_oldest_request_seconds", "incidentd_dead_letters_open 0", `incidentd_incidents{state="classified"} 1`, "incidentd_classifier_run_seconds",
 		"incidentd_relay_published_total",
 	} {
 		if status != http.StatusOK || !strings.Contains(metrics, name) {

@@ -66,7 +66,7 @@ func (a *App) openStore(ctx context.Context) error {
 	}
 	a.store = s
 	a.lifecycle.onStop("database", func(context.Context) error { return s.Close() })
-	return a.observeQueue()
+	return nil
 }
 
 // openBroker starts the embedded broker and connects to it, or prepares the
