@@ -65,7 +65,9 @@ func (c *Client) Ask(ctx context.Context, q Question) (Answer, error) {
 		return Answer{}, fmt.Errorf("encode a question: %w", err)
 	}
 	for pause := askAgainMin; ; pause = min(2*pause, askAgainMax) {
-		reply, err := c.conn.RequestWithContext(ctx, classifySubject, body)
+		tied, cut := c.tied(ctx)
+		reply, err := c.conn.RequestWithContext(tied, classifySubject, body)
+		cut()
 		if err != nil {
 			return Answer{}, askError(ctx, err)
 		}
@@ -82,7 +84,7 @@ func (c *Client) Ask(ctx context.Context, q Question) (Answer, error) {
 
 func askError(ctx context.Context, err error) error {
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(ctx.Err(), context.Canceled):
 		return err
 	case errors.Is(err, nats.ErrNoResponders), ended(ctx) != nil:
 		return fmt.Errorf("%w: %w", ErrNoWorker, err)

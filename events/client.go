@@ -38,8 +38,9 @@ type Client struct {
 	log    *slog.Logger
 	stream atomic.Pointer[streamView] // the stream as last seen, nil when unknown
 
-	mu   sync.Mutex    // guards gone
-	gone chan struct{} // closed, and replaced, when the connection is lost
+	mu   sync.Mutex      // guards link and cut
+	link context.Context // of the present connection, ends when that is lost
+	cut  context.CancelFunc
 }
 
 // streamView is what a publisher must know about the stream.
@@ -56,7 +57,8 @@ const apiTimeout = 5 * time.Second
 // ErrBrokerUnavailable, wrapped, when the broker does not answer or refuses
 // the credentials.
 func Connect(ctx context.Context, cfg ClientConfig) (*Client, error) {
-	c := &Client{log: cfg.Logger, gone: make(chan struct{})}
+	c := &Client{log: cfg.Logger}
+	c.link, c.cut = context.WithCancel(context.Background())
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -69,11 +71,12 @@ func Connect(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	}
 	c.conn, err = nats.Connect(cfg.URL, options...)
 	if err != nil {
+		c.cut()
 		return nil, fmt.Errorf("connect to %s: %w: %w", redact(cfg), ErrBrokerUnavailable, err)
 	}
 	c.js, err = jetstream.New(c.conn, jetstream.WithDefaultTimeout(apiTimeout))
 	if err != nil {
-		c.conn.Close()
+		c.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
 	return c, nil
@@ -196,26 +199,40 @@ func (c *Client) Close() {
 		}
 	}
 	c.conn.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut()
 }
 
 // closeTimeout bounds the wait for a broker that does not answer any more.
 const closeTimeout = 2 * time.Second
 
-// disconnected wakes those who wait for the broker. What is known about the
-// stream is forgotten: another one may stand in its place after the reconnection.
+// disconnected wakes those who wait for the broker: it forgot them. What is
+// known about the stream is forgotten, too: another one may stand in its place
+// after the reconnection.
 func (c *Client) disconnected() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	close(c.gone)
-	c.gone = make(chan struct{})
+	c.cut()
+	c.link, c.cut = context.WithCancel(context.Background())
 	c.stream.Store(nil)
 }
 
-// lost returns a channel that is closed when the present connection is lost.
-func (c *Client) lost() <-chan struct{} {
+// tied returns a context that also ends when the present connection is lost.
+func (c *Client) tied(ctx context.Context) (context.Context, context.CancelFunc) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.gone
+	link := c.link
+	c.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(link, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// call is a context for one question to the broker: tied, and at most apiTimeout.
+func (c *Client) call(ctx context.Context) (context.Context, context.CancelFunc) {
+	tied, cut := c.tied(ctx)
+	tied, cancel := context.WithTimeout(tied, apiTimeout)
+	return tied, func() { cancel(); cut() }
 }
 
 func (c *Client) setStream(info *jetstream.StreamInfo) {
@@ -223,12 +240,15 @@ func (c *Client) setStream(info *jetstream.StreamInfo) {
 }
 
 // classifyError maps what the client library returns to this package's errors,
-// by code and type.
-func classifyError(err error) error {
+// by code and type. ctx is the caller's: when that was cancelled, its error
+// stays; a cancellation of our own means that the connection was lost.
+func classifyError(ctx context.Context, err error) error {
 	var api *jetstream.APIError
 	switch {
-	case err == nil, errors.Is(err, context.Canceled):
+	case err == nil, errors.Is(ctx.Err(), context.Canceled):
 		return err
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%w: %w", ErrBrokerUnavailable, nats.ErrDisconnected)
 	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrConsumerNotFound),
 		errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, jetstream.ErrConsumerDeleted),
 		errors.Is(err, jetstream.ErrConsumerDoesNotExist):

@@ -77,7 +77,9 @@ func (c *consumer) find(ctx context.Context) error {
 	if c.pull != nil {
 		return nil
 	}
-	pull, err := c.client.js.Consumer(ctx, StreamName, c.name)
+	call, cancel := c.client.call(ctx)
+	defer cancel()
+	pull, err := c.client.js.Consumer(call, StreamName, c.name)
 	if err != nil {
 		return c.failed(ctx, err)
 	}
@@ -88,38 +90,25 @@ func (c *consumer) find(ctx context.Context) error {
 // first waits for one message; nil means that none came within pullWait. It
 // fails when the connection is lost, because the broker then forgets the pull.
 func (c *consumer) first(ctx context.Context) (jetstream.Msg, error) {
-	lost := c.client.lost()
-	wait, cancel := context.WithTimeout(ctx, pullWait)
+	tied, cut := c.client.tied(ctx)
+	defer cut()
+	wait, cancel := context.WithTimeout(tied, pullWait)
 	defer cancel()
 	batch, err := c.pull.Fetch(1, jetstream.FetchContext(wait))
 	if err != nil {
 		return nil, err
 	}
-	var cut bool
-	select {
-	case m := <-batch.Messages():
-		if m != nil {
-			return m, nil
-		}
-	case <-lost:
-		cut = true
-		cancel()
-		// A message that came before the connection went is not thrown away.
-		if m := <-batch.Messages(); m != nil {
-			return m, nil
-		}
+	if m := <-batch.Messages(); m != nil {
+		return m, nil
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	err = batch.Error()
-	switch {
-	case cut:
-		return nil, nats.ErrDisconnected
+	switch err := batch.Error(); {
+	case tied.Err() != nil:
+		return nil, context.Canceled // ctx's, or the connection's
 	case err == nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return nil, nil
+	default:
+		return nil, err
 	}
-	return nil, err
 }
 
 func (c *consumer) failed(ctx context.Context, err error) error {
@@ -130,7 +119,7 @@ func (c *consumer) failed(ctx context.Context, err error) error {
 		err = fmt.Errorf("%w: %w", ErrStreamMissing, err)
 		return fmt.Errorf("pull from %s: %w", c.name, err)
 	}
-	return fmt.Errorf("pull from %s: %w", c.name, classifyError(err))
+	return fmt.Errorf("pull from %s: %w", c.name, classifyError(ctx, err))
 }
 
 // delivery adapts a JetStream message. Settling does not wait for the broker:
@@ -177,7 +166,7 @@ func settled(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("settle a delivery: %w", classifyError(err))
+	return fmt.Errorf("settle a delivery: %w: %w", ErrBrokerUnavailable, err)
 }
 
 // ended is ctx's error. A deadline counts from its time on, which may be a

@@ -151,60 +151,6 @@ func TestTakenAddressIsNamed(t *testing.T) {
 	}
 }
 
-// TestStoreRemovedWhileRunning removes the broker's files under a running
-// server: the watchdog notices, restarts it on the same address, and both the
-// server's and a worker's connection work again on a new stream.
-func TestStoreRemovedWhileRunning(t *testing.T) {
-	t.Parallel()
-	b := eventstest.Start(t, nil)
-	server, worker := b.InProcess(t), b.TCP(t, events.RoleWorker)
-	if _, err := server.Publish(eventstest.Context(t), eventstest.Requests(t, "before", 3)); err != nil {
-		t.Fatal(err)
-	}
-	before, err := server.Position(eventstest.Context(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll(b.StoreDir); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(eventstest.Context(t))
-	restored, stopped := make(chan struct{}, 1), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		b.Watch(ctx, 10*time.Millisecond, func(ctx context.Context) error {
-			err := server.EnsureTopology(ctx, b.Topology)
-			if err == nil {
-				restored <- struct{}{}
-			}
-			return err
-		})
-	}()
-	<-restored
-	cancel()
-	<-stopped
-	acks, err := server.Publish(eventstest.Context(t), eventstest.Requests(t, "after", 2))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if acks[0].Stream == before.Stream {
-		t.Error("the new stream has the identity of the old one")
-	}
-	consumer := worker.Consumer(events.ConsumerClassifier)
-	for {
-		d, err := consumer.Fetch(eventstest.Context(t), 1)
-		if err == nil {
-			if e, err := d[0].Event(); err != nil || e.ID != "after:1" {
-				t.Fatalf("worker got %s, %v", e.ID, err)
-			}
-			return
-		}
-		if ctx := eventstest.Context(t); ctx.Err() != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 func TestTopologyMistakesAreAllNamed(t *testing.T) {
 	t.Parallel()
 	err := events.TopologyConfig{}.Validate()

@@ -84,7 +84,7 @@ func (c *Client) publishChunk(ctx context.Context, chunk []*nats.Msg) ([]Ack, er
 		acks, err := c.publishAtomic(ctx, stream.id, chunk)
 		var api *jetstream.APIError
 		if err == nil || !errors.As(err, &api) || storageFull(api) {
-			return acks, classifyError(err)
+			return acks, classifyError(ctx, err)
 		}
 		// Not the broker but this batch was refused. Batch headers would make
 		// the single publishes part of a batch.
@@ -99,6 +99,8 @@ func (c *Client) publishChunk(ctx context.Context, chunk []*nats.Msg) ([]Ack, er
 }
 
 func (c *Client) publishAtomic(ctx context.Context, stream string, chunk []*nats.Msg) ([]Ack, error) {
+	ctx, cancel := c.call(ctx)
+	defer cancel()
 	batch, err := jetstreamext.NewBatchPublisher(c.js)
 	if err != nil {
 		return nil, fmt.Errorf("start a batch: %w", err)
@@ -126,9 +128,11 @@ func (c *Client) publishAtomic(ctx context.Context, stream string, chunk []*nats
 func (c *Client) publishSingly(ctx context.Context, stream string, chunk []*nats.Msg) ([]Ack, error) {
 	acks := make([]Ack, 0, len(chunk))
 	for _, m := range chunk {
-		ack, err := c.js.PublishMsg(ctx, m, jetstream.WithExpectStream(StreamName))
+		call, cancel := c.call(ctx)
+		ack, err := c.js.PublishMsg(call, m, jetstream.WithExpectStream(StreamName))
+		cancel()
 		if err != nil {
-			return acks, fmt.Errorf("publish %s: %w", m.Header.Get(jetstream.MsgIDHeader), classifyError(err))
+			return acks, fmt.Errorf("publish %s: %w", m.Header.Get(jetstream.MsgIDHeader), classifyError(ctx, err))
 		}
 		acks = append(acks, Ack{Stream: stream, Seq: ack.Sequence, Duplicate: ack.Duplicate})
 	}

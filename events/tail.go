@@ -86,9 +86,11 @@ type tail struct {
 
 // open makes a consumer that goes on where the last one ended.
 func (t *tail) open(ctx context.Context) error {
-	stream, err := t.client.js.Stream(ctx, StreamName)
+	call, cancel := t.client.call(ctx)
+	defer cancel()
+	stream, err := t.client.js.Stream(call, StreamName)
 	if err != nil {
-		return classifyError(err)
+		return classifyError(ctx, err)
 	}
 	info := stream.CachedInfo()
 	switch id := streamIdentity(info); {
@@ -113,9 +115,9 @@ func (t *tail) open(ctx context.Context) error {
 	for _, typ := range t.options.Types {
 		cfg.FilterSubjects = append(cfg.FilterSubjects, string(typ))
 	}
-	pull, err := stream.CreateConsumer(ctx, cfg)
+	pull, err := stream.CreateConsumer(call, cfg)
 	if err != nil {
-		return classifyError(err)
+		return classifyError(ctx, err)
 	}
 	t.pull, t.received = pull, 0
 	return nil

@@ -109,13 +109,15 @@ func (c *Client) EnsureTopology(ctx context.Context, cfg TopologyConfig) error {
 	if err := c.awaitConnection(ctx); err != nil {
 		return err
 	}
-	stream, err := c.js.CreateOrUpdateStream(ctx, streamConfig(cfg))
+	call, cancel := c.call(ctx)
+	defer cancel()
+	stream, err := c.js.CreateOrUpdateStream(call, streamConfig(cfg))
 	if err != nil {
-		return fmt.Errorf("set up the stream %s: %w", StreamName, classifyError(err))
+		return fmt.Errorf("set up the stream %s: %w", StreamName, classifyError(ctx, err))
 	}
 	for _, cc := range consumerConfigs(cfg) {
-		if _, err := stream.CreateOrUpdateConsumer(ctx, cc); err != nil {
-			return fmt.Errorf("set up the consumer %s: %w", cc.Durable, classifyError(err))
+		if _, err := stream.CreateOrUpdateConsumer(call, cc); err != nil {
+			return fmt.Errorf("set up the consumer %s: %w", cc.Durable, classifyError(ctx, err))
 		}
 	}
 	c.setStream(stream.CachedInfo())
@@ -126,11 +128,13 @@ func (c *Client) EnsureTopology(ctx context.Context, cfg TopologyConfig) error {
 // are asked before the stream, so that no count is ahead of LastSeq.
 // ErrStreamMissing, ErrBrokerUnavailable.
 func (c *Client) Position(ctx context.Context) (Position, error) {
+	call, cancel := c.call(ctx)
+	defer cancel()
 	var p Position
 	for name, at := range map[string]*ConsumerPosition{ConsumerClassifier: &p.Classifier, ConsumerUpdater: &p.Updater} {
-		consumer, err := c.js.Consumer(ctx, StreamName, name)
+		consumer, err := c.js.Consumer(call, StreamName, name)
 		if err != nil {
-			return Position{}, fmt.Errorf("ask for the consumer %s: %w", name, classifyError(err))
+			return Position{}, fmt.Errorf("ask for the consumer %s: %w", name, classifyError(ctx, err))
 		}
 		info := consumer.CachedInfo()
 		*at = ConsumerPosition{
@@ -138,9 +142,9 @@ func (c *Client) Position(ctx context.Context) (Position, error) {
 			AckPending: uint64(info.NumAckPending),
 		}
 	}
-	stream, err := c.js.Stream(ctx, StreamName)
+	stream, err := c.js.Stream(call, StreamName)
 	if err != nil {
-		return Position{}, fmt.Errorf("ask for the stream: %w", classifyError(err))
+		return Position{}, fmt.Errorf("ask for the stream: %w", classifyError(ctx, err))
 	}
 	info := stream.CachedInfo()
 	p.Stream = streamIdentity(info)
@@ -155,18 +159,20 @@ func (c *Client) Position(ctx context.Context) (Position, error) {
 // database says that the database was restored from an older copy.
 // ErrStreamMissing, ErrBrokerUnavailable.
 func (c *Client) LastRelayed(ctx context.Context) (messageID string, ok bool, err error) {
-	stream, err := c.js.Stream(ctx, StreamName)
+	call, cancel := c.call(ctx)
+	defer cancel()
+	stream, err := c.js.Stream(call, StreamName)
 	if err != nil {
-		return "", false, fmt.Errorf("ask for the stream: %w", classifyError(err))
+		return "", false, fmt.Errorf("ask for the stream: %w", classifyError(ctx, err))
 	}
 	var newest uint64
 	for _, typ := range []Type{TypeCreated, TypeClassificationRequested, TypeUpdated, TypeDeleted} {
-		m, err := stream.GetLastMsgForSubject(ctx, string(typ))
+		m, err := stream.GetLastMsgForSubject(call, string(typ))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}
 		if err != nil {
-			return "", false, fmt.Errorf("ask for the last %s: %w", typ, classifyError(err))
+			return "", false, fmt.Errorf("ask for the last %s: %w", typ, classifyError(ctx, err))
 		}
 		if m.Sequence > newest {
 			newest, messageID = m.Sequence, m.Header.Get(jetstream.MsgIDHeader)

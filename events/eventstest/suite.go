@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +27,14 @@ func Run(t *testing.T, start func(t *testing.T) *events.Client) {
 		"workers share one consumer":                 workersShare,
 		"an oversized event is refused by name":      oversizedRefused,
 		"tail replays in order and follows":          tailFollows,
+		"tail starts at a time, with some types":     tailSelects,
+		"tail ends with its handler's error":         tailEndsWithHandler,
 		"a question is answered, or refused in time": questions,
+		"a busy worker is asked again":               busyWorker,
+		"a failing worker is asked again":            failingWorker,
+		"a senseless answer is refused":              senselessAnswer,
+		"an unanswered question ends with its asker": askEnds,
+		"the newest relayed event is known":          lastRelayed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -261,6 +269,164 @@ func tailFollows(t *testing.T, c *events.Client) {
 	}
 }
 
+func tailSelects(t *testing.T, c *events.Client) {
+	publish(t, c, Requests(t, "past", 2))
+	var results []events.Event
+	for _, id := range []string{"r:1", "r:2"} {
+		e, err := events.New(events.TypeClassified, id, 1, time.Now(), events.Classified{Ref: events.Ref{IncidentID: 1, Revision: 1}, Attempt: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		results = append(results, e)
+	}
+	publish(t, c, results)
+	ctx, cancel := context.WithCancel(Context(t))
+	defer cancel()
+	o := events.TailOptions{Types: []events.Type{events.TypeClassified}, SinceTime: time.Now().Add(-time.Hour)}
+	var got []string
+	err := c.Tail(ctx, o, func(_ uint64, _ []byte, e events.Event, err error) error {
+		if got = append(got, e.ID); len(got) == len(results) {
+			cancel()
+		}
+		return err
+	})
+	if err != nil || got[0] != "r:1" || got[1] != "r:2" {
+		t.Fatalf("tail gave %v, error %v", got, err)
+	}
+}
+
+func tailEndsWithHandler(t *testing.T, c *events.Client) {
+	publish(t, c, Requests(t, "past", 2))
+	enough := errors.New("enough")
+	err := c.Tail(Context(t), events.TailOptions{SinceSeq: 1}, func(uint64, []byte, events.Event, error) error { return enough })
+	if err != enough { //nolint:errorlint // as it is, not wrapped
+		t.Fatalf("tail ended with %v", err)
+	}
+}
+
+func lastRelayed(t *testing.T, c *events.Client) {
+	if id, ok, err := c.LastRelayed(Context(t)); ok || err != nil {
+		t.Fatalf("an empty stream has %q, %v", id, err)
+	}
+	publish(t, c, Requests(t, "db", 12))
+	deleted, err := events.New(events.TypeDeleted, "db:13", 1, time.Now(), events.Deleted{Ref: events.Ref{IncidentID: 1, Revision: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := events.New(events.TypeClassified, "incident.classified:db:1:1:1", 1, time.Now(), events.Classified{Ref: events.Ref{IncidentID: 1, Revision: 1}, Attempt: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, c, []events.Event{deleted, result})
+	if id, ok, err := c.LastRelayed(Context(t)); id != "db:13" || !ok || err != nil {
+		t.Fatalf("last relayed %q, %t, %v", id, ok, err)
+	}
+}
+
+// serve runs Serve until the test ends.
+func serve(t *testing.T, c *events.Client, limit int, handler func(context.Context, events.Question) (events.Answer, error)) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- c.Serve(ctx, limit, handler) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serve ended with %v", err)
+		}
+	})
+}
+
+// ask repeats a question until a worker's subscription has reached the broker.
+func ask(ctx context.Context, c *events.Client, q events.Question) (events.Answer, error) {
+	for {
+		a, err := c.Ask(ctx, q)
+		if !errors.Is(err, events.ErrNoWorker) || ctx.Err() != nil {
+			return a, err
+		}
+	}
+}
+
+func busyWorker(t *testing.T, c *events.Client) {
+	free, taken := make(chan struct{}), make(chan struct{}, 8)
+	serve(t, c, 1, func(_ context.Context, q events.Question) (events.Answer, error) {
+		taken <- struct{}{}
+		<-free
+		return events.Answer{Model: q.Text}, nil
+	})
+	answers := make(chan error, 2)
+	for _, text := range []string{"one", "two"} {
+		go func() {
+			a, err := ask(Context(t), c, events.Question{Text: text})
+			if err == nil && a.Model != text {
+				err = fmt.Errorf("the answer to %s is %+v", text, a)
+			}
+			answers <- err
+		}()
+	}
+	<-taken
+	close(free)
+	for range 2 {
+		if err := <-answers; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func failingWorker(t *testing.T, c *events.Client) {
+	var tries atomic.Int32
+	serve(t, c, 2, func(context.Context, events.Question) (events.Answer, error) {
+		switch tries.Add(1) {
+		case 1:
+			return events.Answer{}, errors.New("not now")
+		case 2:
+			panic("not at all")
+		}
+		return events.Answer{Model: "m"}, nil
+	})
+	if a, err := ask(Context(t), c, events.Question{Text: "x"}); err != nil || a.Model != "m" || tries.Load() != 3 {
+		t.Fatalf("after %d tries %+v, %v", tries.Load(), a, err)
+	}
+}
+
+func senselessAnswer(t *testing.T, c *events.Client) {
+	scores := map[string][]events.LabelScore{
+		"none":         nil,
+		"of another":   {{Label: "C", Score: 1}, {Label: "A", Score: 0}},
+		"twice":        {{Label: "A", Score: 1}, {Label: "A", Score: 0}},
+		"out of range": {{Label: "A", Score: 2}, {Label: "B", Score: -1}},
+	}
+	serve(t, c, 2, func(_ context.Context, q events.Question) (events.Answer, error) {
+		return events.Answer{Scores: scores[q.Text]}, nil
+	})
+	for text := range scores {
+		q := events.Question{Text: text, Labels: []events.Label{{Name: "A"}, {Name: "B"}}}
+		if a, err := ask(Context(t), c, q); !errors.Is(err, events.ErrMalformed) {
+			t.Errorf("scores %s: %+v, %v", text, a, err)
+		}
+	}
+}
+
+func askEnds(t *testing.T, c *events.Client) {
+	asked := make(chan struct{}, 1)
+	serve(t, c, 1, func(ctx context.Context, _ events.Question) (events.Answer, error) {
+		asked <- struct{}{}
+		<-ctx.Done()
+		return events.Answer{}, ctx.Err()
+	})
+	ctx, cancel := context.WithCancel(Context(t))
+	defer cancel()
+	go func() { <-asked; cancel() }()
+	if _, err := ask(ctx, c, events.Question{Text: "x"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled question ends with %v", err)
+	}
+	ctx, cancel = context.WithTimeout(Context(t), 50*time.Millisecond)
+	defer cancel()
+	if _, err := c.Ask(ctx, events.Question{Text: "x"}); !errors.Is(err, events.ErrNoWorker) {
+		t.Errorf("a question that nobody answers in time ends with %v", err)
+	}
+}
+
 func questions(t *testing.T, c *events.Client) {
 	if _, err := c.Ask(Context(t), events.Question{Text: "x"}); !errors.Is(err, events.ErrNoWorker) {
 		t.Fatalf("without a worker: %v", err)
@@ -272,16 +438,9 @@ func questions(t *testing.T, c *events.Client) {
 			return events.Answer{Model: q.Text, Scores: []events.LabelScore{{Label: "A", Score: 1}}}, nil
 		})
 	}()
-	var answer events.Answer
-	for { // until the subscription has reached the broker
-		var err error
-		answer, err = c.Ask(Context(t), events.Question{Text: "привет", Labels: []events.Label{{Name: "A"}}})
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, events.ErrNoWorker) {
-			t.Fatal(err)
-		}
+	answer, err := ask(Context(t), c, events.Question{Text: "привет", Labels: []events.Label{{Name: "A"}}})
+	if err != nil {
+		t.Fatal(err)
 	}
 	if answer.Model != "привет" || len(answer.Scores) != 1 {
 		t.Fatalf("answer %+v", answer)
