@@ -89,17 +89,19 @@ func (m *machine) pick(rt *rapid.T) store.Incident {
 // settle takes the new state of the store over after a step that was to touch
 // the given incidents only, and checks the step.
 func (m *machine) settle(touched ...int64) {
-	now := make(map[int64]store.Incident)
-	for _, i := range m.list(store.IncidentQuery{}) {
+	all := m.list(store.IncidentQuery{})
+	now := make(map[int64]store.Incident, len(all))
+	for _, i := range all {
 		now[i.ID] = i
-		m.verifyIncident(i)
 		before, known := m.incidents[i.ID]
 		switch {
 		case !known && !slices.Contains(touched, 0), known && !slices.Contains(touched, i.ID):
 			m.equal(fmt.Sprint("untouched incident ", i.ID), i, before)
+			continue
 		case known:
 			m.compared(before, i)
 		}
+		m.verifyIncident(i)
 	}
 	for id := range m.incidents {
 		if _, ok := now[id]; !ok && !slices.Contains(touched, id) {
@@ -113,7 +115,7 @@ func (m *machine) settle(touched ...int64) {
 		}
 	}
 	m.requested()
-	m.verifyStats(m.list(store.IncidentQuery{}))
+	m.verifyStats(all)
 }
 
 // compared checks that counters only rise, and that the version rises with
