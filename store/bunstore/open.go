@@ -43,6 +43,9 @@ type Config struct {
 	// Retention is how long published outbox rows and settled requests stay;
 	// 0 means 7 days.
 	Retention time.Duration
+	// MaxGroup is how many writes share one commit at most; 0 means 512. 1
+	// commits each write alone, which benchmarks compare with.
+	MaxGroup int
 	// Clock tells the time; nil means time.Now.
 	Clock func() time.Time
 	// Logger receives what an operator should know; nil discards.

@@ -1,6 +1,7 @@
 package bunstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,7 @@ import (
 	"github.com/incidentd/incidentd/store"
 )
 
-// maxGroup is how many writes share one commit at most.
+// maxGroup is how many writes share one commit at most, by default.
 const maxGroup = 512
 
 // job is one write: a closure that may run more than once (each run starts
@@ -77,11 +78,12 @@ func (w *writer) hand(j *job) error {
 // loop runs until stop, and then finishes what is queued.
 func (w *writer) loop() {
 	defer close(w.ended)
-	group := make([]*job, 0, maxGroup)
+	most := cmp.Or(w.store.cfg.MaxGroup, maxGroup)
+	group := make([]*job, 0, most)
 	for first := range w.queue {
 		group = append(group[:0], first)
 	fill:
-		for len(group) < maxGroup {
+		for len(group) < most {
 			select {
 			case j, ok := <-w.queue:
 				if !ok {
