@@ -74,7 +74,6 @@ type App struct {
 	store    *bunstore.Store
 	secret   []byte
 	embedded *events.Embedded // nil with an external broker
-	reset    time.Time        // when the embedded broker last started afresh
 	link     *link
 	engine   *engine
 	// check looks once for requests that the broker has lost; nil without

@@ -7,16 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"time"
 
 	"github.com/incidentd/incidentd/events"
 	"github.com/incidentd/incidentd/store/bunstore"
 	"github.com/incidentd/incidentd/worker"
 )
-
-// resetPause is the least time between two fresh starts of the embedded broker:
-// what a fresh start does not mend, the next one does not either.
-const resetPause = 10 * time.Minute
 
 // open opens the parts, each of which finds what it needs in those before it.
 // The lock on the database comes first, so that a second process touches
@@ -131,28 +126,13 @@ func (a *App) firstContact(ctx context.Context) error {
 	if err := a.link.dial(ctx); err != nil {
 		return err
 	}
-	if err := a.setUpEmbedded(ctx); err != nil {
+	if err := a.link.ensureSoon(ctx); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		a.log.Error("the broker cannot be set up yet; incidents are kept and go out later", "error", err)
 	}
 	return nil
-}
-
-// setUpEmbedded sets the embedded broker's stream up. Files that it cannot work
-// with are put aside: all they held is asked for again.
-func (a *App) setUpEmbedded(ctx context.Context) error {
-	err := a.link.ensureSoon(ctx)
-	if err == nil || ctx.Err() != nil || time.Since(a.reset) < resetPause {
-		return err
-	}
-	a.log.Error("the broker cannot use its files; they are put aside and it starts afresh", "dir", a.config.StreamDir(), "error", err)
-	a.reset = time.Now()
-	if err := a.embedded.Reset(); err != nil {
-		return err
-	}
-	return a.link.ensureSoon(ctx)
 }
 
 // followBroker starts what looks after the broker. It comes after the sweeper,
@@ -164,7 +144,7 @@ func (a *App) followBroker(context.Context) error {
 	if a.embedded != nil {
 		a.background("broker watchdog", func(ctx context.Context) {
 			a.embedded.Watch(ctx, lookInterval, func(ctx context.Context) error {
-				if err := a.setUpEmbedded(ctx); err != nil {
+				if err := a.link.ensureSoon(ctx); err != nil {
 					return err
 				}
 				return a.link.restored(ctx)
