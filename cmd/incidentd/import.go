@@ -75,8 +75,8 @@ func (o *importOptions) run(env *environment, cmd *cobra.Command, file string) e
 		fmt.Fprintf(env.stderr, "incidentd: %s\n", message)
 	}
 	cfg.Progress = func(p importer.Progress) {
-		shown.describe(fmt.Sprintf("%d imported, %d rejected", p.Imported, p.Rejected))
 		shown.resize(p.Size)
+		shown.describe(fmt.Sprintf("%d imported, %d rejected", p.Imported, p.Rejected))
 		shown.set(p.Bytes)
 	}
 	summary, err := importer.Run(cmd.Context(), cfg)
