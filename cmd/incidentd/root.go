@@ -46,6 +46,7 @@ func commands(env *environment) []*cobra.Command {
 		newImportCommand(env),
 		newExportCommand(env),
 		newFailedCommand(env),
+		newBenchCommand(env),
 		newConfigCommand(env),
 		newVersionCommand(env),
 	}

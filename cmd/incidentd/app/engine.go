@@ -46,8 +46,20 @@ func (a *App) startWorker(ctx context.Context) error {
 	return nil
 }
 
+// modelNice is how far the model stands back in a process that also answers
+// requests: a backlog must not make clients wait for their answers.
+const modelNice = 10
+
 func (a *App) openClassifier(ctx context.Context) (*classifier.Classifier, error) {
-	return OpenClassifier(ctx, a.config, a.log, a.registry)
+	source, err := ModelSource(a.config)
+	if err != nil {
+		return nil, err
+	}
+	config := engineConfig(a.config, source, a.log, a.registry)
+	if a.options.Roles.has(RoleAPI) {
+		config.Nice = modelNice
+	}
+	return classifier.OpenContext(ctx, config)
 }
 
 // run loads the model, unless it is loaded, and works until ctx ends.
