@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -150,6 +151,18 @@ func wording() tests {
 			b.createAs(b.other, "Secret of another", "Secret")
 			b.equal("the list", ids(b.list(store.IncidentQuery{Text: "secret", Scope: owner(b.reporter)})), []int64{own.ID})
 		},
+		"random texts in scripts without spaces": func(b *bench) {
+			letters := []string{"服", "务", "器", "登", "录", "ネ", "ッ", "ト", "서", "버", "ล", "ม", "。", " "}
+			randomTexts(b, letters, "", func(i store.Incident, word string) bool {
+				return strings.Contains(i.Title, word) || strings.Contains(i.Description, word)
+			})
+		},
+		"random words": func(b *bench) {
+			words := []string{"net", "network", "work", "works", "a", "ab", "ba", "сеть", "сет", "été", "x1", "1x", "1", "10"}
+			randomTexts(b, words, " ", func(i store.Incident, word string) bool {
+				return slices.Contains(strings.Fields(i.Title+" "+i.Description), word)
+			})
+		},
 		"every word of a long text is found": func(b *bench) {
 			words := strings.Fields(strings.Repeat("lorem ipsum dolor ", 800))
 			for n := range words {
@@ -161,5 +174,44 @@ func wording() tests {
 				b.equal("what "+word+" finds", ids(b.list(store.IncidentQuery{Text: word})), []int64{i.ID})
 			}
 		},
+	}
+}
+
+// randomTexts makes texts of parts joined by a separator and checks what
+// random words of the same parts find.
+func randomTexts(b *bench, parts []string, separator string, has func(i store.Incident, word string) bool) {
+	b.Helper()
+	random := rand.New(rand.NewPCG(1, 2))
+	text := func(n int) string {
+		var chosen []string
+		for range n {
+			chosen = append(chosen, parts[random.IntN(len(parts))])
+		}
+		return strings.Join(chosen, separator)
+	}
+	items := make([]store.NewIncident, 60)
+	for n := range items {
+		items[n] = store.NewIncident{Title: text(1 + random.IntN(4)), Description: text(1 + random.IntN(12))}
+	}
+	created, err := b.CreateIncidents(b.ctx, b.reporter.ID, items, nil)
+	b.ok(err)
+	var hits int
+	for range 300 {
+		q := store.IncidentQuery{Text: text(1 + random.IntN(4)), Sort: store.SortCreatedAsc}
+		words := strings.Fields(q.Text)
+		if len(words) == 0 || strings.Contains(q.Text, "。") {
+			continue
+		}
+		var want []int64
+		for _, i := range created.Incidents {
+			if !slices.ContainsFunc(words, func(word string) bool { return !has(i, word) }) {
+				want = append(want, i.ID)
+			}
+		}
+		hits += min(len(want), 1)
+		b.equal(fmt.Sprintf("what %q finds", q.Text), ids(b.list(q)), want)
+	}
+	if hits < 50 {
+		b.Errorf("only %d queries find anything", hits)
 	}
 }
