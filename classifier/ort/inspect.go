@@ -84,7 +84,10 @@ func InspectModel(src io.ReaderAt, size int64) (*Model, error) {
 	slices.Sort(s.model.External)
 	// Old exporters list the weights among the inputs as well.
 	s.model.Inputs = slices.DeleteFunc(s.model.Inputs, func(p Port) bool { return initialized[p.Name] })
-	return &s.model, nil
+	// A pointer into the scanner would keep the file's content, which may be in
+	// memory, for as long as the model.
+	model := s.model
+	return &model, nil
 }
 
 type scanner struct {
