@@ -146,19 +146,16 @@ type tail struct {
 	// subject is the id of the only incident to print, or empty for all.
 	subject string
 	now     func() time.Time
-	// stream is the identity of the stream that last belongs to, last the highest sequence seen.
+	// last is the sequence of the event last seen, stream the identity of the stream as last seen.
 	stream string
 	last   uint64
 	line   bytes.Buffer
 }
 
-// errStreamReplaced: the broker has another stream than before.
-var errStreamReplaced = errors.New("the stream was made anew")
-
 const (
 	// tailRetry is the pause before another attempt to reach a broker that was there.
 	tailRetry = 500 * time.Millisecond
-	// tailCheck is how often the broker is asked whether it still is the one, with the same stream.
+	// tailCheck is how often the broker is asked whether it is still there.
 	tailCheck = 2 * time.Second
 )
 
@@ -172,8 +169,6 @@ func (t *tail) run(ctx context.Context) error {
 			return nil
 		case !connected:
 			return err
-		case errors.Is(err, errStreamReplaced):
-			t.logger.Warn("the broker's stream was made anew; printing it from its beginning")
 		case errors.Is(err, events.ErrBrokerUnavailable), errors.Is(err, events.ErrStreamMissing), errors.Is(err, app.ErrNoBroker):
 			if !away {
 				t.logger.Warn("the broker is away; waiting for it", "error", err)
@@ -210,8 +205,8 @@ func (t *tail) resume(started time.Time) {
 	}
 }
 
-// follow connects and prints until something ends it. A new stream numbers its events anew, so that the old numbers
-// mean nothing in it: it is printed from its beginning.
+// follow connects and prints until something ends it. events.Client finds its way back to a broker that returns where
+// it was; an embedded one may also return at another address, so when it is away, its address is looked up again.
 func (t *tail) follow(ctx context.Context, connected func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -226,16 +221,17 @@ func (t *tail) follow(ctx context.Context, connected func()) error {
 	}
 	connected()
 	if t.stream != "" && t.stream != position.Stream {
+		// A new stream numbers its events anew, so that the old numbers mean nothing in it.
 		t.last, t.options.SinceSeq, t.options.SinceTime = 0, 1, time.Time{}
 	}
 	t.stream = position.Stream
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		cancel(watchStream(ctx, client, position.Stream))
+		cancel(t.watch(ctx, client))
 	}()
 	err = client.Tail(ctx, t.options, t.print)
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, errOutputClosed) {
+	if cause := context.Cause(ctx); cause != nil && err == nil {
 		err = cause
 	}
 	cancel(nil)
@@ -243,24 +239,21 @@ func (t *tail) follow(ctx context.Context, connected func()) error {
 	return err
 }
 
-// watchStream returns when the stream has become another one, or when the broker does not answer: it may come back at
-// another address, which the connection does not know.
-func watchStream(ctx context.Context, client *events.Client, stream string) error {
+// watch notes which stream the broker has, until it does not answer.
+func (t *tail) watch(ctx context.Context, client *events.Client) error {
 	for pause(ctx, tailCheck) {
-		switch p, err := client.Position(ctx); {
-		case ctx.Err() != nil:
-		case err != nil:
+		p, err := client.Position(ctx)
+		if err != nil {
 			return err
-		case p.Stream != stream:
-			return errStreamReplaced
 		}
+		t.stream = p.Stream
 	}
 	return ctx.Err()
 }
 
 // print prints one event as a line.
 func (t *tail) print(seq uint64, body []byte, e events.Event, err error) error {
-	t.last = max(t.last, seq)
+	t.last = seq
 	if err != nil {
 		t.logger.Warn("skipped what is no event", "seq", seq, "error", err)
 		return nil

@@ -360,6 +360,29 @@ func TestImportEndures(t *testing.T) {
 	contains(t, r.stderr, "the token is not valid or has expired")
 }
 
+// TestImportThroughSmallProxy goes through a proxy that takes small bodies only.
+func TestImportThroughSmallProxy(t *testing.T) {
+	t.Parallel()
+	i := newInstance(t)
+	i.start(app.RoleBroker | app.RoleAPI)
+	const n = 700
+	file := i.file("in.jsonl", rows(n)+fmt.Sprintf(`{"title":"big","description":%q}`, strings.Repeat("x", 19000)))
+	b := i.between()
+	b.mu.Lock()
+	b.intercept = func(w http.ResponseWriter, r *http.Request, _ func(http.ResponseWriter)) bool {
+		if r.ContentLength <= 16<<10 {
+			return false
+		}
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		return true
+	}
+	b.mu.Unlock()
+	for _, want := range []string{"imported 700, rejected 1", "imported 700 (700 of them before), rejected 1"} {
+		contains(t, i.must(1, i.command(adminPassword, importArgs(b.URL, file)...)), want)
+		once(t, i.exported(), n)
+	}
+}
+
 func TestImportUsage(t *testing.T) {
 	t.Parallel()
 	i := newInstance(t)

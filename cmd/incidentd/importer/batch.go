@@ -146,6 +146,18 @@ func (s *submitter) submitGroup(ctx context.Context, b *batch, rows []Row) error
 				rows = left
 				continue
 			}
+		case http.StatusRequestEntityTooLarge:
+			// A proxy may take less than the server does.
+			if len(rows) == 1 {
+				b.reject(rows[0], 0, rowError("is larger than the server takes"))
+				return nil
+			}
+			half := len(rows) / 2
+			if err := s.submitGroup(ctx, b, rows[:half]); err != nil {
+				return err
+			}
+			rows = rows[half:]
+			continue
 		}
 		p := answer.problem()
 		return fmt.Errorf("%w: lines %d to %d: %d %s: %s", ErrRefused, b.first, b.last, answer.status, p.Title, p.Detail)
