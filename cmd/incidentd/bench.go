@@ -52,6 +52,10 @@ func (b *benchmark) options(cmd *cobra.Command) (bench.Options, error) {
 	if err != nil {
 		return bench.Options{}, err
 	}
+	if !cmd.Flags().Changed("log-level") {
+		config.Log.Level = "warn" // a line per request would be measured too
+		logger = newLogger(b.env.stderr, config.Log)
+	}
 	return bench.Options{Config: config, Logger: logger, Dir: b.dir, Slice: b.slice, Rounds: b.rounds, Emit: b.print}, nil
 }
 
