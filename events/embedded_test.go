@@ -6,12 +6,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/incidentd/incidentd/events"
 	"github.com/incidentd/incidentd/events/eventstest"
+	"github.com/nats-io/nats.go"
 )
 
 func TestRolesHaveTheLeastRights(t *testing.T) {
@@ -161,5 +163,119 @@ func TestTopologyMistakesAreAllNamed(t *testing.T) {
 	}
 	if err := events.DefaultTopology().Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWhatIsNotAQuestionIsRefused sends what this package would not.
+func TestWhatIsNotAQuestionIsRefused(t *testing.T) {
+	t.Parallel()
+	b := eventstest.Start(t, nil)
+	worker := b.TCP(t, events.RoleWorker)
+	ctx, cancel := context.WithCancel(eventstest.Context(t))
+	done := make(chan error, 1)
+	go func() {
+		done <- worker.Serve(ctx, 4, func(_ context.Context, q events.Question) (events.Answer, error) {
+			if q.Text != "ready?" {
+				t.Errorf("the handler got %+v", q)
+			}
+			return events.Answer{}, nil
+		})
+	}()
+	asker := b.TCP(t, events.RoleServer)
+	for {
+		_, err := asker.Ask(eventstest.Context(t), events.Question{Text: "ready?"})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, events.ErrNoWorker) {
+			t.Fatal(err)
+		}
+	}
+	raw, err := nats.Connect(b.URL(), nats.UserCredentials(events.CredsFile(b.CredsDir, events.RoleServer)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	for _, body := range []string{"", "{", "[]", `"x"`, `{"text":1}`, "{\"text\":\"\xff\"}"} {
+		reply, err := raw.RequestWithContext(eventstest.Context(t), "incidentd.classify", []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(reply.Data), `"refused":"`) {
+			t.Errorf("%q is answered with %q", body, reply.Data)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestStoreLimitBelowTheStream names the cause.
+func TestStoreLimitBelowTheStream(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b, err := events.StartEmbedded(events.EmbeddedConfig{
+		StoreDir: filepath.Join(dir, "js"), CredsDir: filepath.Join(dir, "b"), MaxStore: 1 << 30,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := b.Shutdown(); err != nil {
+			t.Error(err)
+		}
+	}()
+	c, err := events.Connect(eventstest.Context(t), events.ClientConfig{InProcess: b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.EnsureTopology(eventstest.Context(t), events.DefaultTopology()); !errors.Is(err, events.ErrBrokerFull) {
+		t.Errorf("a stream above the broker's limit: %v", err)
+	}
+}
+
+// TestOldestEventsGoFirst fills a stream beyond its limit.
+func TestOldestEventsGoFirst(t *testing.T) {
+	t.Parallel()
+	b := eventstest.Start(t, func(c *events.TopologyConfig) { c.MaxBytes = 16 << 20 })
+	c := b.InProcess(t)
+	var large []events.Event
+	for i := range 40 {
+		e, err := events.New(events.TypeUpdated, "large:"+strconv.Itoa(i), 1, time.Now(), map[string]string{"x": strings.Repeat("x", 900_000)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		large = append(large, e)
+	}
+	acks, err := c.Publish(eventstest.Context(t), large)
+	if err != nil || len(acks) != len(large) {
+		t.Fatalf("%d acknowledgements, %v", len(acks), err)
+	}
+	at := position(t, c)
+	if at.FirstSeq <= 1 || at.LastSeq != 40 || at.Bytes > at.MaxBytes || at.MaxBytes != 16<<20 {
+		t.Errorf("position %+v", at)
+	}
+}
+
+// TestTopologyIsUpdatedInPlace changes what an operator may tune; the stream
+// and its events stay.
+func TestTopologyIsUpdatedInPlace(t *testing.T) {
+	t.Parallel()
+	b := eventstest.Start(t, nil)
+	c := b.InProcess(t)
+	if _, err := c.Publish(eventstest.Context(t), eventstest.Requests(t, "kept", 3)); err != nil {
+		t.Fatal(err)
+	}
+	before := position(t, c)
+	tuned := events.TopologyConfig{AckWait: 5 * time.Second, MaxAge: 2 * time.Hour, MaxBytes: 64 << 20, Replicas: 1}
+	for range 2 {
+		if err := c.EnsureTopology(eventstest.Context(t), tuned); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if at := position(t, c); at.Stream != before.Stream || at.LastSeq != 3 || at.MaxBytes != 64<<20 {
+		t.Errorf("position %+v after %+v", at, before)
 	}
 }

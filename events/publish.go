@@ -13,7 +13,7 @@ import (
 const (
 	// minBatch is from where on an atomic batch, which costs the broker some
 	// files and syncs of its own, is faster than single publishes.
-	minBatch = 8
+	minBatch = 24
 	// maxBatch is the server's limit of events per atomic batch.
 	maxBatch = 1000
 	// maxBatchBytes bounds what the server holds in memory until the commit.

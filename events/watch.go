@@ -111,11 +111,17 @@ func (e *Embedded) damage() error {
 
 // Watch restarts the server when it was unhealthy at two looks in a row, until
 // ctx ends; restored is then called to set the topology up again, at every look
-// until it succeeds. A failed restart is tried again at the next look.
+// until it succeeds. A failed restart is tried again at a later look. While
+// restarts do not help (the disk is still full), they become rarer.
 func (e *Embedded) Watch(ctx context.Context, interval time.Duration, restored func(context.Context) error) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	var sick, bare bool // bare: restarted, and its stream not yet set up
+	var (
+		bare  bool // restarted, and its stream not yet set up
+		sick  int  // unhealthy looks in a row
+		well  int  // healthy ones
+		allow = 2  // a restart needs so many unhealthy looks in a row
+	)
 	for {
 		select {
 		case <-ctx.Done():
@@ -126,18 +132,20 @@ func (e *Embedded) Watch(ctx context.Context, interval time.Duration, restored f
 		if err == nil && !bare {
 			err = e.streamHealth()
 		}
-		switch {
-		case err == nil && bare:
-			bare = !e.restore(ctx, restored)
-			sick = false
-			continue
-		case err == nil:
-			sick = false
-			continue
-		case !sick:
-			sick = true
+		if err == nil {
+			sick = 0
+			if bare {
+				bare = !e.restore(ctx, restored)
+			} else if well++; well >= wellAgain {
+				allow = 2
+			}
 			continue
 		}
+		well = 0
+		if sick++; sick < allow {
+			continue
+		}
+		sick, allow = 0, min(2*allow, rarest)
 		e.log.Error("the embedded broker is deaf; restarting it", "error", err)
 		if err := e.Restart(); errors.Is(err, errClosed) {
 			return
@@ -145,9 +153,16 @@ func (e *Embedded) Watch(ctx context.Context, interval time.Duration, restored f
 			e.log.Error("the embedded broker did not restart; trying again", "error", err)
 			continue
 		}
-		sick, bare = false, !e.restore(ctx, restored)
+		bare = !e.restore(ctx, restored)
 	}
 }
+
+const (
+	// wellAgain healthy looks in a row end an illness.
+	wellAgain = 10
+	// rarest is how many unhealthy looks a restart needs at most.
+	rarest = 8
+)
 
 func (e *Embedded) restore(ctx context.Context, restored func(context.Context) error) bool {
 	err := restored(ctx)

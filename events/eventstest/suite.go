@@ -122,7 +122,7 @@ func idStoredOnce(t *testing.T, c *events.Client) {
 }
 
 func batchWithKnownID(t *testing.T, c *events.Client) {
-	batch := Requests(t, "known", 40)
+	batch := Requests(t, "known", 60)
 	publish(t, c, batch[1:30])
 	publish(t, c, batch)
 	seen := map[string]int{}
