@@ -166,7 +166,7 @@ func (t *tail) run(ctx context.Context) error {
 		err := t.follow(ctx, func() { connected, away = true, false })
 		switch {
 		case ctx.Err() != nil, errors.Is(err, errOutputClosed):
-			return nil
+			return nil //nolint:nilerr // being interrupted is how it ends
 		case !connected:
 			return err
 		case errors.Is(err, events.ErrBrokerUnavailable), errors.Is(err, events.ErrStreamMissing), errors.Is(err, app.ErrNoBroker):

@@ -155,7 +155,6 @@ func TestEventsTailFromNow(t *testing.T) {
 	// When it has begun is not to be seen from outside: new incidents come until one is printed, then every one is.
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
-	var last int64
 	for begun := false; !begun; {
 		select {
 		case line := <-f.lines:
@@ -165,10 +164,10 @@ func TestEventsTailFromNow(t *testing.T) {
 			f.lines <- line
 			begun = true
 		case <-ticker.C:
-			last = i.create(token, "new")
+			i.create(token, "new")
 		}
 	}
-	last = i.create(token, "last")
+	last := i.create(token, "last")
 	var subject string
 	for subject != fmt.Sprint(last) {
 		e := f.next()

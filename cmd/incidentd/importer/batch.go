@@ -56,7 +56,7 @@ func readBatch(r Reader) (*batch, error) {
 	size := 0
 	for n := 0; n < maxBatchRows && size < maxBatchBytes; n++ {
 		row, err := r.Next()
-		var bad *BadRow
+		var bad *RowError
 		switch {
 		case errors.As(err, &bad):
 			b.rejected = append(b.rejected, rejection{Line: bad.Line, Raw: bad.Raw, Errors: bad.Errors})
@@ -149,7 +149,7 @@ func (s *submitter) submitGroup(ctx context.Context, b *batch, rows []Row) error
 		case http.StatusRequestEntityTooLarge:
 			// A proxy may take less than the server does.
 			if len(rows) == 1 {
-				b.reject(rows[0], 0, rowError("is larger than the server takes"))
+				b.reject(rows[0], 0, wholeRowError("is larger than the server takes"))
 				return nil
 			}
 			half := len(rows) / 2

@@ -30,7 +30,7 @@ var (
 func newCSVReader(lines *lineReader) (*csvReader, error) {
 	c := &csvReader{lines: lines}
 	_, err := c.read()
-	var bad *BadRow
+	var bad *RowError
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil, fmt.Errorf("%w: it is empty; the first line must be the header title,description[,status,category]", ErrFile)
@@ -76,7 +76,7 @@ func (c *csvReader) Next() (Row, error) {
 		return Row{}, err
 	}
 	if have, want := len(c.record.fields), len(c.columns); have != want {
-		return Row{}, badRow(line, c.raw, rowError(fmt.Sprintf("has %d columns, the header has %d", have, want)))
+		return Row{}, badRow(line, c.raw, wholeRowError(fmt.Sprintf("has %d columns, the header has %d", have, want)))
 	}
 	row, byHand := Row{Line: line}, true
 	for i, name := range c.columns {
@@ -116,7 +116,7 @@ func (c *csvReader) read() (begin int, err error) {
 			if !c.record.open {
 				begin = c.lines.line
 			}
-			return 0, badRow(begin, append(c.raw, line...), rowError(tooLong))
+			return 0, badRow(begin, append(c.raw, line...), wholeRowError(tooLong))
 		case err != nil:
 			return 0, err
 		case len(line) == 0 && !c.record.open:
@@ -131,7 +131,7 @@ func (c *csvReader) read() (begin int, err error) {
 		}
 		complete, problem := c.record.feed(line)
 		if problem != "" {
-			return 0, badRow(begin, bytes.TrimSuffix(c.raw, []byte("\n")), rowError(problem))
+			return 0, badRow(begin, bytes.TrimSuffix(c.raw, []byte("\n")), wholeRowError(problem))
 		}
 		if complete {
 			return begin, nil
@@ -141,9 +141,9 @@ func (c *csvReader) read() (begin int, err error) {
 
 // unclosed refuses the line in which a quote was opened for good and goes on behind it, so that a stray quote costs one
 // row and not the rest of the file.
-func (c *csvReader) unclosed(begin int) *BadRow {
+func (c *csvReader) unclosed(begin int) *RowError {
 	first, rest, _ := bytes.Cut(c.raw, []byte("\n"))
-	bad := badRow(begin, first, rowError("opens a quote that is not closed within 1 MiB or before the end of the file"))
+	bad := badRow(begin, first, wholeRowError("opens a quote that is not closed within 1 MiB or before the end of the file"))
 	c.lines.putBack(rest)
 	return bad
 }

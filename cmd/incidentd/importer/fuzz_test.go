@@ -47,7 +47,7 @@ func fuzzOne(t *testing.T, format Format, content []byte) (rows []Row, clean boo
 	last := 0
 	for {
 		row, err := r.Next()
-		var bad *BadRow
+		var bad *RowError
 		switch {
 		case errors.Is(err, io.EOF):
 			finished(t, r, content)

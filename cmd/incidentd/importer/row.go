@@ -44,8 +44,8 @@ func (r Row) check(errs []strictjson.FieldError) []strictjson.FieldError {
 	return errs
 }
 
-// BadRow is the error of a row that cannot be read; the reader goes on behind it.
-type BadRow struct {
+// RowError is the error of a row that cannot be read; the reader goes on behind it.
+type RowError struct {
 	Line int
 	// Raw is the text of the row, cut when it is very long.
 	Raw    string
@@ -53,28 +53,28 @@ type BadRow struct {
 }
 
 // Error names the line and the first mistake.
-func (e *BadRow) Error() string {
+func (e *RowError) Error() string {
 	return fmt.Sprintf("line %d: %s %s", e.Line, e.Errors[0].Field, e.Errors[0].Message)
 }
 
-func badRow(line int, raw []byte, errs ...strictjson.FieldError) *BadRow {
+func badRow(line int, raw []byte, errs ...strictjson.FieldError) *RowError {
 	text := string(raw[:min(len(raw), maxRow)])
 	if len(raw) > maxRow {
 		text += "…"
 	}
-	return &BadRow{Line: line, Raw: strings.ToValidUTF8(text, "\ufffd"), Errors: errs}
+	return &RowError{Line: line, Raw: strings.ToValidUTF8(text, "\ufffd"), Errors: errs}
 }
 
 // wholeRow is the Field of an error that concerns a row as a whole.
 const wholeRow = "row"
 
-func rowError(message string) strictjson.FieldError {
+func wholeRowError(message string) strictjson.FieldError {
 	return strictjson.FieldError{Field: wholeRow, Message: message}
 }
 
 // Reader reads the rows of a file.
 type Reader interface {
-	// Next returns the next row, a *BadRow, io.EOF at the end, or the error that ends the reading.
+	// Next returns the next row, a *RowError, io.EOF at the end, or the error that ends the reading.
 	Next() (Row, error)
 	// Offset is how many bytes of the file have been read by Next.
 	Offset() int64
@@ -131,7 +131,7 @@ func (j *jsonReader) Next() (Row, error) {
 	for {
 		line, err := j.lines.next()
 		if errors.Is(err, errLongLine) {
-			return Row{}, badRow(j.lines.line, line, rowError(tooLong))
+			return Row{}, badRow(j.lines.line, line, wholeRowError(tooLong))
 		}
 		if err != nil {
 			return Row{}, err
@@ -148,7 +148,7 @@ const maxDepth = 8
 // parseObject reads a row from its JSON object.
 func parseObject(line int, raw []byte) (Row, error) {
 	if err := strictjson.Check(raw, maxDepth); err != nil {
-		return Row{}, badRow(line, raw, rowError("is not one well-formed JSON object: "+err.Error()))
+		return Row{}, badRow(line, raw, wholeRowError("is not one well-formed JSON object: "+err.Error()))
 	}
 	d := strictjson.NewDecoder(raw)
 	o := object{row: Row{Line: line}}

@@ -19,7 +19,7 @@ func read(t *testing.T, format Format, content string) []string {
 	var got []string
 	for {
 		row, err := r.Next()
-		var bad *BadRow
+		var bad *RowError
 		switch {
 		case errors.Is(err, io.EOF):
 			if r.Offset() != int64(len(content)) {
@@ -171,7 +171,7 @@ func count(t *testing.T, r Reader) (rows, bad int) {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); {
 		_, err := r.Next()
-		var refused *BadRow
+		var refused *RowError
 		switch {
 		case errors.Is(err, io.EOF):
 			return rows, bad

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// ErrStopped: the import was told to stop before the end of the file.
+// ErrStopped means that the import was told to stop before the end of the file.
 var ErrStopped = errors.New("the import was stopped")
 
 // Run imports the file. When ctx ends it takes no more rows, waits for the requests under way and returns ErrStopped.
