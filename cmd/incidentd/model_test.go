@@ -1,6 +1,10 @@
 package main
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,6 +60,55 @@ func TestModels(t *testing.T) {
 	r = i.command("", "model", "pull", "owner/name", "--offline")
 	i.must(1, r)
 	contains(t, r.stderr, "offline")
+}
+
+// hub serves the tiny model as a repository of a hub.
+func hub(t *testing.T) *httptest.Server {
+	t.Helper()
+	dir := classifiertest.TinyModel(t).Dir
+	const commit = "0123456789abcdef0123456789abcdef01234567"
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/models/owner/tiny/revision/main", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"sha":%q,"siblings":[{"rfilename":"model.onnx"},{"rfilename":"config.json"},{"rfilename":"tokenizer.json"},{"rfilename":"zeroshot.json"}]}`, commit)
+	})
+	mux.HandleFunc("GET /owner/tiny/resolve/"+commit+"/{file}", func(w http.ResponseWriter, r *http.Request) {
+		content, err := os.ReadFile(filepath.Join(dir, r.PathValue("file")))
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("X-Linked-Etag", fmt.Sprintf(`"%x"`, sha256.Sum256(content)))
+		w.Header().Set("X-Repo-Commit", commit)
+		_, _ = w.Write(content)
+	})
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestModelPull(t *testing.T) {
+	t.Parallel()
+	i := newInstance(t)
+	i.environ = append(i.environ, "HF_ENDPOINT="+hub(t).URL)
+	dir := filepath.Join(i.dir, "models", "owner--tiny")
+	if out := i.must(0, i.command("", "model", "pull", "owner/tiny")); out != dir+"\n" {
+		t.Errorf("%q instead of %q", out, dir)
+	}
+	contains(t, i.must(0, i.command("", "model", "list")), "owner--tiny\tpulled\t")
+	contains(t, i.must(0, i.command("", "model", "verify")), "owner--tiny\tok\n")
+	out := i.must(0, i.command("", "classify", "--model", "owner/tiny", "some text"))
+	if out != i.must(0, i.command("", "classify", "some text")) {
+		t.Errorf("the pulled model says %q", out)
+	}
+	// A changed byte is found.
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i.must(1, i.command("", "model", "verify", "owner/tiny"))
+	i.must(1, i.command("", "classify", "--model", "owner/tiny", "some text"))
+	r := i.command("", "model", "pull", "owner/other")
+	i.must(1, r)
+	contains(t, r.stderr, "the hub does not have it")
 }
 
 func TestRuntime(t *testing.T) {
