@@ -33,7 +33,7 @@ func benchEvents(b *testing.B, typ events.Type, start, n int) []events.Event {
 // BenchmarkPublish measures events published and acknowledged, each
 // acknowledgement after an fsync, by batch size.
 func BenchmarkPublish(b *testing.B) {
-	for _, size := range []int{512, 64, 1} {
+	for _, size := range []int{1000, 512, 64, 1} {
 		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
 			client := eventstest.Start(b, nil).InProcess(b)
 			n := 0
