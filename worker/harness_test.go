@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"testing"
@@ -306,14 +308,21 @@ var errInjected = errors.New("injected")
 // topology up again.
 func wipe(t testing.TB, b *eventstest.Broker, clients ...*events.Client) {
 	t.Helper()
-	if err := b.Reset(); err != nil {
-		t.Fatal(err)
-	}
+	lose(t, b)
 	b.Ensure(t)
 	for _, client := range clients {
 		eventually(t, "the client is connected again", func() bool {
 			_, err := client.Position(within(t))
 			return err == nil
 		})
+	}
+}
+
+// lose removes the broker's store and restarts it.
+func lose(t testing.TB, b *eventstest.Broker) {
+	t.Helper()
+	// Moved away instead of removed, because the server still writes to it.
+	if err := errors.Join(os.Rename(b.StoreDir, filepath.Join(t.TempDir(), "lost")), b.Restart()); err != nil {
+		t.Fatal(err)
 	}
 }
