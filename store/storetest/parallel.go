@@ -225,6 +225,31 @@ func racing() tests {
 				}
 			})
 		},
+		"refused writes leave nothing among others": func(b *bench) {
+			var made atomic.Int64
+			parallel(racers, func(n int) {
+				for m := range 10 {
+					key := b.key(fmt.Sprint("key ", n, " ", m), 1)
+					if m%2 == 0 {
+						key.Encode = func([]store.Incident) ([]byte, error) { return nil, errors.New("refused") }
+					}
+					items := []store.NewIncident{{Title: "Good", Description: "x"}, {Title: "Good", Description: "y"}}
+					if m%2 == 0 {
+						items[0].Title, items[1].Title = "Refused", "Refused"
+					}
+					_, err := b.CreateIncidents(b.ctx, b.reporter.ID, items, key)
+					if refused := err != nil; refused != (m%2 == 0) {
+						b.Errorf("create %d of %d: %v", m, n, err)
+					} else if !refused {
+						made.Add(2)
+					}
+				}
+			})
+			b.equal("incidents", int64(len(b.list(store.IncidentQuery{}))), made.Load())
+			b.equal("events", int64(len(b.unpublished())), made.Load())
+			b.equal("what a refused word finds", b.find("refused"), []string{})
+			b.equal("what a good word finds", int64(len(b.find("good"))), made.Load())
+		},
 		"everything at once": func(b *bench) {
 			labels, err := b.LabelSet(b.ctx)
 			b.ok(err)

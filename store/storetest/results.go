@@ -121,6 +121,20 @@ func refusing() tests {
 			i.Revision = 7
 			unchanged(b, store.OutcomeStale, i.ID, b.answer(i, server))
 		},
+		"for an attempt that was never asked for": func(b *bench) {
+			i := b.create("Attempt")
+			for _, attempt := range []int64{-1, 0, 2, 1 << 40} {
+				forged := b.answer(i, server)
+				forged.Attempt = attempt
+				outcomes, err := b.ApplyResults(b.ctx, []store.Result{forged})
+				b.ok(err)
+				if outcomes[0] == store.OutcomeApplied || outcomes[0] == store.OutcomeRequestedAgain {
+					b.Errorf("attempt %d: %s", attempt, outcomes[0])
+				}
+			}
+			b.equal("the incident", b.get(i.ID), i)
+			b.apply(store.OutcomeApplied, b.answer(i, server))
+		},
 		"for a category set by hand": func(b *bench) {
 			i := b.create("By hand")
 			b.patch(i.ID, byHand(others))
