@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// windowSize is how many events go to the broker at once: one atomic batch,
-	// one fsync.
-	windowSize = 512
+	// windowSize is how many events go to the broker at once: the most that one
+	// atomic batch takes, because each costs the broker a few files and fsyncs.
+	windowSize = 1000
 	// publishLimit bounds the wait for one acknowledgement.
 	publishLimit = 15 * time.Second
 	// markWindows is how many acknowledged windows may wait to be marked.
