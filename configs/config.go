@@ -159,7 +159,7 @@ func Default() Config {
 	topology := events.DefaultTopology()
 	return Config{
 		DataDir:     "data",
-		MemoryLimit: 256 << 20,
+		MemoryLimit: 192 << 20,
 		Labels:      []string{"Network Issue", "Server Issue", "Software Issue", "Login Issue", "Others"},
 		Log:         Log{Level: "info", Format: "text"},
 		HTTP:        HTTP{Listen: "127.0.0.1:8000"},

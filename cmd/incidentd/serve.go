@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/incidentd/incidentd/cmd/incidentd/app"
+	"github.com/incidentd/incidentd/configs"
 )
 
 func newServeCommand(env *environment) *cobra.Command {
@@ -88,9 +91,7 @@ func runApp(env *environment, cmd *cobra.Command, roles app.Role) error {
 	if err != nil {
 		return err
 	}
-	if config.MemoryLimit > 0 {
-		debug.SetMemoryLimit(int64(config.MemoryLimit))
-	}
+	tuneMemory(env, config)
 	version, commit := buildVersion()
 	a, err := app.New(app.Options{
 		Config: config, Roles: roles, Stdout: env.stdout, Stderr: env.stderr, Logger: logger,
@@ -115,6 +116,19 @@ func runApp(env *environment, cmd *cobra.Command, roles app.Role) error {
 	case <-a.Done():
 	}
 	return errors.Join(a.Err(), a.Stop(context.WithoutCancel(ctx)))
+}
+
+// tuneMemory trades some of the processor for memory: with half the garbage of
+// Go's default a busy process needs about a tenth less, and the garbage is what
+// grows with the load. GOGC in the environment has its way.
+func tuneMemory(env *environment, config configs.Config) {
+	if config.MemoryLimit > 0 {
+		debug.SetMemoryLimit(int64(config.MemoryLimit))
+	}
+	set := func(entry string) bool { return strings.HasPrefix(entry, "GOGC=") }
+	if !slices.ContainsFunc(env.environ, set) {
+		debug.SetGCPercent(50)
+	}
 }
 
 // serveFlags are the settings that serve takes as flags.

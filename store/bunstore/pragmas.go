@@ -38,7 +38,7 @@ func writing() []pragma {
 		// FULL syncs the log at every commit; NORMAL would lose the last ones when
 		// the power fails.
 		pragma{"synchronous", "FULL", "2"},
-		pragma{"cache_size", "-32000", "-32000"},
+		pragma{"cache_size", "-16000", "-16000"},
 		// Checkpoints are taken by the writer between groups (checkpoint.go).
 		pragma{"wal_autocheckpoint", "0", "0"},
 		pragma{"journal_size_limit", "67108864", "67108864"},
@@ -49,7 +49,7 @@ func writing() []pragma {
 func reading() []pragma {
 	return append(common(),
 		pragma{"query_only", "1", "1"},
-		pragma{"cache_size", "-8000", "-8000"},
+		pragma{"cache_size", "-4000", "-4000"},
 	)
 }
 
