@@ -1,7 +1,6 @@
 package bunstore
 
 import (
-	"bytes"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -36,8 +35,8 @@ func fold(dst []byte, text string) []byte {
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(text[n:])
-		if isHangul(r) {
-			f.add(r) // its decomposition would be letters of syllables
+		if isPlainDense(r) {
+			f.dense(r)
 		} else if d := norm.NFKD.PropertiesString(text[n:]).Decomposition(); d != nil {
 			for len(d) > 0 {
 				part, width := utf8.DecodeRune(d)
@@ -52,7 +51,13 @@ func fold(dst []byte, text string) []byte {
 	return f.dst
 }
 
-func isHangul(r rune) bool { return r >= 0xAC00 && r <= 0xD7A3 }
+// isPlainDense reports whether a rune is one of the many of Han, Hangul and
+// kana that are searched for as they are. Some of them could be decomposed, but
+// into parts that nobody looks for.
+func isPlainDense(r rune) bool {
+	return r >= 0x4E00 && r <= 0x9FFF || r >= 0xAC00 && r <= 0xD7A3 ||
+		r >= 0x3041 && r <= 0x3096 || r >= 0x30A1 && r <= 0x30FA
+}
 
 // folder cuts runes into units.
 type folder struct {
@@ -86,14 +91,28 @@ func (f *folder) add(r rune) {
 		f.ascii(byte(r))
 	case isDropped(r):
 	case isDense(r):
-		f.open(markRun)
-		f.dst = utf8.AppendRune(f.dst, r)
+		f.dense(r)
 	case unicode.In(r, unicode.L, unicode.N, unicode.M):
 		f.open(markWord)
 		f.dst = appendLower(f.dst, r)
 	default:
 		f.unit = 0
 	}
+}
+
+// dense adds a character of a run. The voicing marks of half-width kana join
+// the kana before them.
+func (f *folder) dense(r rune) {
+	f.open(markRun)
+	if r == 0x3099 || r == 0x309A {
+		last, size := utf8.DecodeLastRune(f.dst)
+		pair := norm.NFC.String(string([]rune{last, r}))
+		if utf8.RuneCountInString(pair) == 1 {
+			f.dst = append(f.dst[:len(f.dst)-size], pair...)
+			return
+		}
+	}
+	f.dst = utf8.AppendRune(f.dst, r)
 }
 
 // appendLower appends a letter without its case, and without strokes and the
@@ -214,9 +233,9 @@ func tokensOf(title, description string) string {
 func eachUnit(folded []byte, f func(mark byte, unit []byte)) {
 	for len(folded) > 0 {
 		mark := folded[0]
-		end := 1 + bytes.IndexFunc(folded[1:], func(r rune) bool { return r <= markText })
-		if end == 0 {
-			end = len(folded)
+		end := 1
+		for end < len(folded) && folded[end] > markText {
+			end++
 		}
 		if mark != markText {
 			f(mark, folded[1:end])
