@@ -151,28 +151,47 @@ func inspect(path string) (bool, error) {
 }
 
 // check reads the file, without writing to it or its log, and fails if it is
-// damaged. The whole structure is read only if thorough.
+// damaged or another program's. The whole structure is read only if thorough.
 func check(ctx context.Context, path string, thorough bool) error {
-	db, err := sql.Open("sqlite", dsn(path, "ro", common()))
+	name := dsn(path, "ro", common())
+	if wal, err := os.Stat(path + "-wal"); err != nil || wal.Size() == 0 {
+		// Nobody has it open, or nobody has written: SQLite need not make a log
+		// beside a file that is perhaps refused.
+		name += "&immutable=1"
+	}
+	db, err := sql.Open("sqlite", name)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	query := "SELECT 'ok' FROM (SELECT count(*) FROM sqlite_master)"
-	if thorough {
-		query = "PRAGMA quick_check(1)"
-	}
-	var verdict string
-	if err := db.QueryRowContext(ctx, query).Scan(&verdict); err != nil {
-		if fatal(err) {
-			return corrupt(path, "is damaged or not a database", err)
-		}
+	db.SetMaxOpenConns(1)
+	verdict, err := examine(ctx, db, thorough)
+	switch {
+	case err != nil && fatal(err):
+		return corrupt(path, "is damaged or not a database", err)
+	case err != nil:
 		return err
-	}
-	if verdict != "ok" {
+	case verdict != "ok":
 		return corrupt(path, "is damaged", errors.New(verdict))
 	}
 	return nil
+}
+
+// examine returns "ok" or what is wrong.
+func examine(ctx context.Context, db *sql.DB, thorough bool) (verdict string, err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if _, err := schemaVersion(ctx, conn); err != nil {
+		return "", err
+	}
+	if !thorough {
+		return "ok", nil
+	}
+	err = conn.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict)
+	return verdict, err
 }
 
 // keepLog tells SQLite to leave the log's path alone when it closes: another

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/incidentd/incidentd/store"
 )
@@ -346,7 +347,7 @@ func TestLostFilesAreRescued(t *testing.T) {
 			if _, err := s.Incident(t.Context(), store.Scope{}, confirmed[0]); err != nil {
 				t.Errorf("reads do not go on: %v", err)
 			}
-			err := <-told
+			err := receive(t, told)
 			if !strings.Contains(err.Error(), "rescued into") {
 				t.Fatalf("Fatal was told %v", err)
 			}
@@ -420,26 +421,48 @@ func TestFullDiskHeals(t *testing.T) {
 
 func TestTheDamageOfAWriteIsFatal(t *testing.T) {
 	t.Parallel()
-	told := make(chan error, 2)
-	s := open(t, filepath.Join(t.TempDir(), "test.db"), func(c *Config) { c.Fatal = func(err error) { told <- err } })
-	i := mustCreate(t, s, "x")
-	// A page of the index is overwritten behind SQLite's back.
-	err := s.write(t.Context(), func(tx *tx) error {
-		_, err := tx.update("UPDATE words_data SET block = x'00' WHERE id = 10")
-		return err
-	})
-	if err != nil {
+	path := filepath.Join(t.TempDir(), "test.db")
+	s := open(t, path, nil)
+	var page int64
+	if err := s.readers.QueryRowContext(t.Context(), "SELECT rootpage FROM sqlite_master WHERE name = 'history'").Scan(&page); err != nil {
 		t.Fatal(err)
 	}
-	var title = "y"
-	if _, err := s.UpdateIncident(t.Context(), store.Scope{}, store.UserActor(1), i.ID, store.IncidentPatch{Title: &title}, nil); store.CodeOf(err) != store.CodeCorrupt {
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b := content(t, path)
+	for n := range 4096 {
+		b[(page-1)*4096+int64(n)] = 0xff
+	}
+	put(t, path, b)
+
+	told := make(chan error, 2)
+	s = open(t, path, func(c *Config) { c.Fatal = func(err error) { told <- err } })
+	item := []store.NewIncident{{Title: "x", Description: "d"}}
+	if _, err := s.CreateIncidents(t.Context(), 1, item, nil); store.CodeOf(err) != store.CodeCorrupt {
 		t.Errorf("a write that met damage: %v, want %s", err, store.CodeCorrupt)
 	}
-	if err := <-told; store.CodeOf(translate(err)) != store.CodeCorrupt {
+	if err := receive(t, told); store.CodeOf(translate(err)) != store.CodeCorrupt {
 		t.Errorf("Fatal was told %v", err)
 	}
-	_, err = s.CreateIncidents(t.Context(), 1, []store.NewIncident{{Title: "late", Description: "d"}}, nil)
-	if store.CodeOf(err) != store.CodeUnavailable {
+	if _, err := s.CreateIncidents(t.Context(), 1, item, nil); store.CodeOf(err) != store.CodeUnavailable {
 		t.Errorf("a write after the damage: %v, want %s", err, store.CodeUnavailable)
+	}
+	if _, err := s.Users(t.Context()); err != nil {
+		t.Errorf("reads do not go on: %v", err)
+	}
+}
+
+// receive waits for a value, for at most a minute.
+func receive[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	select {
+	case v := <-c:
+		return v
+	case <-ctx.Done():
+		t.Fatal("nothing came for a minute")
+		panic("unreachable")
 	}
 }
