@@ -101,7 +101,7 @@ type ClassifyLoop struct {
 	cfg     ClassifyConfig
 	log     *slog.Logger
 	metrics classifyMetrics
-	pull    puller
+	pull    puller[*job]
 	pace    pace
 	hold    holding
 	excuses excuses
@@ -125,7 +125,6 @@ func NewClassifyLoop(cfg ClassifyConfig) (*ClassifyLoop, error) {
 	cfg.Logger, cfg.Clock, cfg.Random = orLogger(cfg.Logger), orClock(cfg.Clock), orRandom(cfg.Random)
 	l := &ClassifyLoop{
 		cfg: cfg, log: cfg.Logger, metrics: newClassifyMetrics(),
-		pull:    puller{consumer: cfg.Consumer},
 		pace:    pace{fixed: cfg.Batch, longest: cfg.AckWait / 3},
 		hold:    holding{log: cfg.Logger, jobs: map[*job]struct{}{}},
 		excuses: excuses{counts: map[uint64]int{}},
@@ -133,6 +132,7 @@ func NewClassifyLoop(cfg ClassifyConfig) (*ClassifyLoop, error) {
 		fetches: trouble{log: cfg.Logger, what: "fetching requests to classify"},
 		results: trouble{log: cfg.Logger, what: "publishing results"},
 	}
+	l.pull = puller[*job]{consumer: cfg.Consumer, accept: l.accept}
 	l.health.gauge = l.metrics.healthy
 	l.metrics.healthy.Set(1)
 	if err := register(cfg.Registerer, l.metrics.collectors()...); err != nil {
@@ -177,7 +177,7 @@ func (l *ClassifyLoop) loop(ctx, work context.Context, classified chan<- []*job)
 			pause(ctx, back.next())
 			continue
 		}
-		jobs := l.accept(got.deliveries)
+		jobs := got.items
 		if ctx.Err() != nil {
 			l.giveBack(work, jobs, 0)
 			break
@@ -193,7 +193,7 @@ func (l *ClassifyLoop) loop(ctx, work context.Context, classified chan<- []*job)
 			l.recover(ctx, work)
 		}
 	}
-	l.giveBack(work, l.accept(l.pull.take().deliveries), 0)
+	l.giveBack(work, l.pull.take().items, 0)
 }
 
 // recover repeats the self-test until it passes or ctx ends. What was fetched
@@ -203,7 +203,7 @@ func (l *ClassifyLoop) recover(ctx, work context.Context) {
 	for ctx.Err() == nil && !l.health.check(ctx) {
 		until := time.Now().Add(back.next())
 		for left := time.Until(until); left > 0 && ctx.Err() == nil; left = time.Until(until) {
-			l.giveBack(work, l.accept(l.pull.takeWithin(ctx, left).deliveries), l.cfg.Retry)
+			l.giveBack(work, l.pull.takeWithin(ctx, left).items, l.cfg.Retry)
 		}
 	}
 }

@@ -459,20 +459,28 @@ func TestCutStopsAtOnce(t *testing.T) {
 }
 
 // TestLongWorkIsExtended: a batch that takes longer than the broker waits is
-// not delivered to others.
+// not delivered to others, nor is the one that was fetched ahead.
 func TestLongWorkIsExtended(t *testing.T) {
 	t.Parallel()
 	const ackWait = 2 * time.Second
 	s := newStage(t, ackWait)
 	begun, proceed := make(chan struct{}), make(chan struct{})
 	s.engine.before = func(context.Context, []string) error {
-		close(begun)
+		select {
+		case begun <- struct{}{}:
+		case <-proceed:
+			return nil
+		}
 		<-proceed
 		return nil
 	}
-	publish(t, s.client, requests(t, good(1, 1)...)...)
-	run(t, s.loop(t).Run)
+	publish(t, s.client, requests(t, good(1, 2)...)...)
+	run(t, s.loop(t, func(c *worker.ClassifyConfig) { c.Batch = 1 }).Run)
 	<-begun
+	eventually(t, "the next batch is fetched ahead", func() bool {
+		at, err := s.client.Position(within(t))
+		return err == nil && at.Classifier.AckPending == 2
+	})
 	long, cancel := context.WithTimeout(context.Background(), ackWait*3/2)
 	defer cancel()
 	got, err := s.client.Consumer(events.ConsumerClassifier).Fetch(long, 1)
@@ -480,7 +488,7 @@ func TestLongWorkIsExtended(t *testing.T) {
 		t.Errorf("it was delivered again: %v, %v", got, err)
 	}
 	close(proceed)
-	collect(t, s.client, 1)
+	collect(t, s.client, 2)
 }
 
 // TestAHangingCallIsFreed: a call that never ends keeps its text from nobody
@@ -535,6 +543,36 @@ func TestTheStreamIsRebuiltUnderAWorker(t *testing.T) {
 	wipe(t, s.broker, s.client)
 	publish(t, s.client, requests(t, good(3, 2)...)...)
 	if got := collect(t, s.client, 2); len(got.classified) != 2 {
+		t.Errorf("failed: %v", got.failed)
+	}
+}
+
+// TestWorkersThatAreKilled: a request is in hand when its worker dies, again
+// and again, without being to blame. It comes alone after the first time, so
+// one death counts against one request.
+func TestWorkersThatAreKilled(t *testing.T) {
+	t.Parallel()
+	const deaths = 8
+	s := newStage(t, time.Second)
+	incidents := good(1, 12)
+	publish(t, s.client, requests(t, incidents...)...)
+	for range deaths {
+		client := s.broker.InProcess(t)
+		begun := make(chan struct{}, 1)
+		dying := &engine{Engine: s.engine.Engine, before: func(ctx context.Context, _ []string) error {
+			client.Close() // nothing it says reaches the broker any more
+			begun <- struct{}{}
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		p := run(t, s.loop(t, func(c *worker.ClassifyConfig) {
+			c.Engine, c.Publisher, c.Consumer, c.Batch = dying, client, client.Consumer(events.ConsumerClassifier), 6
+		}).Run)
+		<-begun
+		p.cut()
+	}
+	run(t, s.loop(t).Run)
+	if got := collect(t, s.client, len(incidents)); len(got.classified) != len(incidents) {
 		t.Errorf("failed: %v", got.failed)
 	}
 }

@@ -10,36 +10,39 @@ import (
 )
 
 // pulled is the outcome of one fetch.
-type pulled struct {
-	deliveries []events.Delivery
-	err        error
+type pulled[T any] struct {
+	items []T
+	err   error
 }
 
 // puller fetches from one consumer, at most one batch ahead of its owner: more
 // would hoard work that other processes could do.
-type puller struct {
+type puller[T any] struct {
 	consumer events.Consumer
-	ahead    chan pulled // nil while no fetch is under way
+	// accept takes what was fetched in hand, at once and in the goroutine of the
+	// fetch: it may wait for its turn for long.
+	accept func([]events.Delivery) []T
+	ahead  chan pulled[T] // nil while no fetch is under way
 }
 
 // start begins to fetch at most limit deliveries, unless a fetch is under way.
-func (p *puller) start(ctx context.Context, limit int) {
+func (p *puller[T]) start(ctx context.Context, limit int) {
 	if p.ahead != nil {
 		return
 	}
-	ahead := make(chan pulled, 1)
+	ahead := make(chan pulled[T], 1)
 	p.ahead = ahead
 	go func() {
 		deliveries, err := p.consumer.Fetch(ctx, limit)
-		ahead <- pulled{deliveries, err}
+		ahead <- pulled[T]{p.accept(deliveries), err}
 	}()
 }
 
 // take waits for the fetch under way, which ends with its context at the
 // latest. Without one it returns nothing.
-func (p *puller) take() pulled {
+func (p *puller[T]) take() pulled[T] {
 	if p.ahead == nil {
-		return pulled{}
+		return pulled[T]{}
 	}
 	got := <-p.ahead
 	p.ahead = nil
@@ -49,7 +52,7 @@ func (p *puller) take() pulled {
 // takeWithin waits at most d for the fetch under way, or until ctx ends; the
 // fetch goes on. To end it could lose what the broker is just sending, until
 // the acknowledgement wait is over.
-func (p *puller) takeWithin(ctx context.Context, d time.Duration) pulled {
+func (p *puller[T]) takeWithin(ctx context.Context, d time.Duration) pulled[T] {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -59,7 +62,7 @@ func (p *puller) takeWithin(ctx context.Context, d time.Duration) pulled {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return pulled{}
+	return pulled[T]{}
 }
 
 // verdict is how a delivery is settled; the package comment has the table.

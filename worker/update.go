@@ -64,7 +64,7 @@ type Updater struct {
 	cfg     UpdaterConfig
 	log     *slog.Logger
 	metrics updateMetrics
-	pull    puller
+	pull    puller[events.Delivery]
 	fetches trouble
 	applies trouble
 }
@@ -81,7 +81,7 @@ func NewUpdater(cfg UpdaterConfig) (*Updater, error) {
 	cfg.Logger, cfg.Clock, cfg.Random = orLogger(cfg.Logger), orClock(cfg.Clock), orRandom(cfg.Random)
 	u := &Updater{
 		cfg: cfg, log: cfg.Logger, metrics: newUpdateMetrics(),
-		pull:    puller{consumer: cfg.Consumer},
+		pull:    puller[events.Delivery]{cfg.Consumer, asTheyCame, nil},
 		fetches: trouble{log: cfg.Logger, what: "fetching results"},
 		applies: trouble{log: cfg.Logger, what: "applying results"},
 	}
@@ -90,6 +90,9 @@ func NewUpdater(cfg UpdaterConfig) (*Updater, error) {
 	}
 	return u, nil
 }
+
+// asTheyCame accepts deliveries unopened: they are applied together.
+func asTheyCame(deliveries []events.Delivery) []events.Delivery { return deliveries }
 
 // Run applies results until ctx ends, then finishes the transaction in hand,
 // returns what it has not begun, and returns nil. When work ends it stops at
@@ -107,12 +110,12 @@ func (u *Updater) Run(ctx, work context.Context) error {
 			continue
 		}
 		if ctx.Err() != nil {
-			u.settleAll(work, got.deliveries, retryAfter(0))
+			u.settleAll(work, got.items, retryAfter(0))
 			break
 		}
 		u.fetches.end()
 		u.pull.start(ctx, u.cfg.Batch)
-		if err := u.handle(work, got.deliveries, back.peek()); err != nil {
+		if err := u.handle(work, got.items, back.peek()); err != nil {
 			u.applies.begin(err)
 			pause(ctx, back.next())
 			continue
@@ -120,7 +123,7 @@ func (u *Updater) Run(ctx, work context.Context) error {
 		u.applies.end()
 		back.reset()
 	}
-	u.settleAll(work, u.pull.take().deliveries, retryAfter(0))
+	u.settleAll(work, u.pull.take().items, retryAfter(0))
 	return nil
 }
 
