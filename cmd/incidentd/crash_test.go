@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,11 +40,13 @@ func launch(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, ended: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], append(args, "--data-dir", dir)...)
-	p.cmd.Env = append(os.Environ(), runEnv+"=1",
+	// An empty SECRET_KEY is a mistake, so that one from outside is taken out.
+	inherited := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SECRET_KEY=") })
+	p.cmd.Env = append(inherited, runEnv+"=1",
 		"INCIDENTD_LISTEN=127.0.0.1:0", "INCIDENTD_NATS_LISTEN=127.0.0.1:0",
 		"INCIDENTD_MODEL="+classifiertest.TinyModel(t).Dir, "ONNXRUNTIME_LIB="+classifiertest.Runtime(t),
 		"INCIDENTD_THREADS=1", "INCIDENTD_ACK_WAIT=2s", "INCIDENTD_SWEEP_INTERVAL=500ms",
-		"NATS_URL=", "NATS_CREDS=", "SECRET_KEY=", "DATABASE_URL=",
+		"NATS_URL=", "NATS_CREDS=", "DATABASE_URL=",
 	)
 	p.cmd.Stderr = t.Output()
 	stdout, err := p.cmd.StdoutPipe()
@@ -57,14 +60,14 @@ func launch(t *testing.T, dir string, args ...string) *process {
 		p.kill()
 	})
 	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatalf("no ready line: %v", err)
-	}
 	go func() {
 		_, _ = io.Copy(io.Discard, stdout)
 		_ = p.cmd.Wait()
 		close(p.ended)
 	}()
+	if err != nil {
+		t.Fatalf("no ready line: %v", err)
+	}
 	p.ready = strings.TrimSpace(line)
 	for _, field := range strings.Fields(line) {
 		if address, ok := strings.CutPrefix(field, "api="); ok {
