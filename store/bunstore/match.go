@@ -8,7 +8,7 @@ import (
 )
 
 // matches asks the index for the ids of incidents with the terms, in the order
-// of creation, between exclusive bounds.
+// of creation, between exclusive bounds; all of them if the limit is negative.
 func (l *listing) matches(ctx context.Context, q *textQuery, low, high int64, limit int) ([]int64, error) {
 	direction := ""
 	if l.descending {
@@ -19,7 +19,7 @@ func (l *listing) matches(ctx context.Context, q *textQuery, low, high int64, li
 	if err != nil {
 		return nil, err
 	}
-	ids := make([]int64, 0, limit)
+	ids := make([]int64, 0, max(limit, 0))
 	err = eachID(list, func(id int64) { ids = append(ids, id) })
 	return ids, err
 }
@@ -46,6 +46,15 @@ func eachID(list string, f func(int64)) error {
 		f(n)
 	}
 	return nil
+}
+
+// numbers is a list separated by commas.
+func numbers(list []int64) string {
+	var b []byte
+	for _, n := range list {
+		b = append(strconv.AppendInt(b, n, 10), ',')
+	}
+	return string(b[:max(0, len(b)-1)])
 }
 
 // idList is the ids of positions as a JSON array.
@@ -80,11 +89,7 @@ func (l *listing) filter(ctx context.Context, ids []int64, times bool) ([]positi
 		where = append(where, fmt.Sprintf("i.user_id = %d", *l.user))
 	}
 	if !l.everything {
-		classes := make([]position, len(l.classes))
-		for n, class := range l.classes {
-			classes[n].id = class
-		}
-		where = append(where, "i.class IN ("+strings.Trim(idList(classes), "[]")+")")
+		where = append(where, "i.class IN ("+numbers(l.classes)+")")
 	}
 	rows, err := l.positions(ctx, "SELECT "+at+", i.id FROM json_each(?) j CROSS JOIN incidents i ON i.id = j.value WHERE "+
 		strings.Join(where, " AND ")+" ORDER BY j.key", idList(rows))
@@ -140,14 +145,4 @@ func (b *bitmap) add(id int64) {
 func (b *bitmap) has(id int64) bool {
 	word := int(id >> 6)
 	return word < len(b.bits) && b.bits[word]&(1<<(id&63)) != 0
-}
-
-// matchSet asks the index for all matches.
-func (l *listing) matchSet(ctx context.Context, q *textQuery) (*bitmap, error) {
-	list, err := l.list(ctx, "SELECT group_concat(rowid) FROM words WHERE words MATCH ? AND rowid > ? AND rowid < ?", q.match, l.low, l.high)
-	if err != nil {
-		return nil, err
-	}
-	set := &bitmap{}
-	return set, eachID(list, set.add)
 }

@@ -150,21 +150,26 @@ const rareMatches = 2000
 const dense = 0.04
 
 // search returns the first l.want incidents of the list that contain the
-// words.
+// words. Few selected incidents are all looked at; few matches are all sorted;
+// of many matches, those first in the order are found by walking it, with the
+// index asked for all matches if they are too thin on the ground for that.
 func (l *listing) search(ctx context.Context, q *textQuery) ([]position, error) {
 	if !l.everything && l.selected <= rareMatches {
 		found, _, err := l.walk(ctx, q, nil, l.selected)
 		return found, err
 	}
-	if !l.byUpdate {
+	if l.everything && !l.byUpdate {
 		return l.matchesInOrder(ctx, q)
 	}
 	matches, err := l.matches(ctx, q, l.low, l.high, rareMatches)
 	if err != nil {
 		return nil, err
 	}
-	if len(matches) < rareMatches {
-		return l.sorted(ctx, q, matches)
+	if all := len(matches) < rareMatches; all || !l.byUpdate {
+		found, err := l.sorted(ctx, q, matches)
+		if err != nil || all || len(found) == l.want {
+			return found, err
+		}
 	}
 	first, last := matches[0], matches[len(matches)-1]
 	if share := float64(len(matches)) / float64(max(first-last, last-first)); share >= dense {
@@ -173,9 +178,18 @@ func (l *listing) search(ctx context.Context, q *textQuery) ([]position, error) 
 			return found, err
 		}
 	}
-	set, err := l.matchSet(ctx, q)
-	if err != nil {
+	if !l.byUpdate {
+		return l.matchesInOrder(ctx, q)
+	}
+	if matches, err = l.matches(ctx, q, l.low, l.high, -1); err != nil {
 		return nil, err
+	}
+	if steps := l.want * l.selected / len(matches); steps > 2*len(matches) {
+		return l.sorted(ctx, q, matches)
+	}
+	set := &bitmap{}
+	for _, id := range matches {
+		set.add(id)
 	}
 	found, _, err := l.walk(ctx, q, set, l.selected)
 	return found, err
@@ -211,7 +225,7 @@ func (l *listing) matchesInOrder(ctx context.Context, q *textQuery) ([]position,
 	}
 }
 
-// sorted brings a complete set of matches into the order of the list.
+// sorted brings the selected ones of matches into the order of the list.
 func (l *listing) sorted(ctx context.Context, q *textQuery, ids []int64) ([]position, error) {
 	rows, err := l.filter(ctx, ids, true)
 	if err != nil {

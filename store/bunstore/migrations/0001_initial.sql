@@ -58,9 +58,12 @@ CREATE TABLE incidents (
 	description     TEXT NOT NULL
 ) STRICT;
 
-CREATE INDEX incidents_class ON incidents (class);
+-- In the order of creation; updated_at is there for ranges of creation that are
+-- read whole and sorted by it.
+CREATE INDEX incidents_class ON incidents (class, id, updated_at);
+CREATE INDEX incidents_user_class ON incidents (user_id, class, id, updated_at);
+-- In the order of the last change.
 CREATE INDEX incidents_class_updated ON incidents (class, updated_at);
-CREATE INDEX incidents_user_class ON incidents (user_id, class);
 CREATE INDEX incidents_user_class_updated ON incidents (user_id, class, updated_at);
 
 -- How many incidents each user has in each class, and all users together under
