@@ -8,10 +8,11 @@ import (
 // Publisher appends events to the stream.
 type Publisher interface {
 	// Publish appends the events in order and waits until the broker has
-	// acknowledged them. It returns the acknowledgements of the longest
+	// acknowledged them, which it does once they are on its disk. It returns the acknowledgements of the longest
 	// acknowledged prefix; err is nil only if that is all of them. An event that
 	// the stream already holds under the same id counts as acknowledged.
-	// ErrStreamMissing, ErrBrokerFull, ErrTooLarge.
+	// ErrBrokerUnavailable, ErrStreamMissing, ErrBrokerFull, ErrTooLarge; ctx's
+	// error when it was cancelled.
 	Publish(ctx context.Context, batch []Event) ([]Ack, error)
 }
 
@@ -41,8 +42,8 @@ type Delivery interface {
 	Deliveries() int
 	// Seq is the event's sequence in the stream.
 	Seq() uint64
-	// Done settles the event as handled, and waits until the broker knows when
-	// ctx allows it.
+	// Done settles the event as handled. Like all settlements it is sent, not
+	// waited for: one that is lost is a redelivery.
 	Done(ctx context.Context) error
 	// RetryAfter returns the event; it is delivered again after the delay.
 	RetryAfter(ctx context.Context, delay time.Duration) error
