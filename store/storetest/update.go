@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -203,8 +204,9 @@ func setByHand(b *bench, state store.State) {
 func (b *bench) field(err error, field string) {
 	b.Helper()
 	b.code(err, store.CodeInvalid)
-	if e, ok := err.(*store.Error); !ok || e.Field != field {
-		b.Errorf("the refused field is in %+v, want %q", err, field)
+	var e *store.Error
+	if errors.As(err, &e) && e.Field != field {
+		b.Errorf("the refused field is %q, want %q", e.Field, field)
 	}
 }
 
