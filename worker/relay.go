@@ -17,6 +17,12 @@ const (
 	// windowSize is how many events go to the broker at once: the most that one
 	// atomic batch takes, because each costs the broker a few files and fsyncs.
 	windowSize = 1000
+	// windowBytes is about how much of the outbox one window holds in memory;
+	// long texts make the windows smaller, down to smallWindow events.
+	windowBytes = 8 << 20
+	smallWindow = 32
+	// firstWindow is the size before any event was seen.
+	firstWindow = 256
 	// publishLimit bounds the wait for one acknowledgement.
 	publishLimit = 15 * time.Second
 	// markWindows is how many acknowledged windows may wait to be marked.
@@ -71,6 +77,7 @@ type Relay struct {
 	metrics  relayMetrics
 	throttle throttle
 	trouble  trouble
+	window   int // events that the next read takes; one read at a time owns it
 	// unmarked are acknowledged events whose mark failed: they are marked
 	// before anything else is published, so that a full disk under the database
 	// does not fill the stream with repetitions. One goroutine at a time owns it.
@@ -87,7 +94,7 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 	}
 	cfg.Logger, cfg.Clock, cfg.Random = orLogger(cfg.Logger), orClock(cfg.Clock), orRandom(cfg.Random)
 	r := &Relay{
-		cfg: cfg, log: cfg.Logger, metrics: newRelayMetrics(),
+		cfg: cfg, log: cfg.Logger, metrics: newRelayMetrics(), window: firstWindow,
 		throttle: throttle{broker: cfg.Broker, now: cfg.Clock},
 		trouble:  trouble{log: cfg.Logger, what: "publishing the outbox"},
 	}

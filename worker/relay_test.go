@@ -329,3 +329,37 @@ func TestRelaySurvivesTheLossOfTheStream(t *testing.T) {
 		t.Errorf("the new stream begins with %s", all[0].ID)
 	}
 }
+
+// TestRelayBoundsItsMemory: long texts go in small windows.
+func TestRelayBoundsItsMemory(t *testing.T) {
+	t.Parallel()
+	_, client := newBroker(t)
+	l := newLedger(t)
+	long := make([]store.NewIncident, 100)
+	for i := range long {
+		long[i] = store.NewIncident{Title: fmt.Sprint("Long ", i), Description: strings.Repeat("漢字", 10_000)}
+	}
+	for range 5 {
+		if _, err := l.CreateIncidents(within(t), l.user, long, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var largest atomic.Int64 // after the first window
+	var calls atomic.Int64
+	broker := brokerFaults{Client: client, before: func(batch []events.Event) (int, error) {
+		size := 0
+		for _, e := range batch {
+			size += len(e.Data)
+		}
+		if calls.Add(1) > 1 {
+			largest.Store(max(largest.Load(), int64(size)))
+		}
+		return len(batch), nil
+	}}
+	run(t, l.relay(t, broker).Run)
+	l.relayed(t)
+	inOrder(t, l, client, 500)
+	if largest.Load() == 0 || largest.Load() > 10<<20 {
+		t.Errorf("a window of %d bytes", largest.Load())
+	}
+}

@@ -26,12 +26,12 @@ func (w window) last() int64 { return w.rows[len(w.rows)-1].Seq }
 
 // read reads and encodes what is unpublished behind a sequence.
 func (r *Relay) read(ctx context.Context, after int64) window {
-	rows, err := r.cfg.Outbox.Unpublished(ctx, after, windowSize)
+	rows, err := r.cfg.Outbox.Unpublished(ctx, after, r.window)
 	if err != nil {
 		r.metrics.errors.WithLabelValues("read").Inc()
 		return window{err: fmt.Errorf("read the outbox: %w", err)}
 	}
-	w := window{rows: rows, events: make([]events.Event, len(rows)), full: len(rows) == windowSize}
+	w := window{rows: rows, events: make([]events.Event, len(rows)), full: len(rows) == r.window}
 	for i, row := range rows {
 		e, err := encode(row)
 		if err != nil {
@@ -40,6 +40,9 @@ func (r *Relay) read(ctx context.Context, after int64) window {
 		}
 		w.events[i] = e
 		w.bytes += len(e.Data)
+	}
+	if w.bytes > 0 {
+		r.window = min(max(windowBytes/(w.bytes/len(rows)+1), smallWindow), windowSize)
 	}
 	return w
 }
