@@ -135,8 +135,15 @@ func TestImportAndExport(t *testing.T) {
 	if !slices.IsSortedFunc(all, func(a, b incident) int { return int(a.ID - b.ID) }) {
 		t.Errorf("not in the order of ids: %+v", all)
 	}
-	// The same again adds nothing and changes nothing, not even what a person changed since.
+	// An exported line is what the API answers.
 	token := i.login(adminEmail, adminPassword)
+	for n, line := range strings.Split(strings.TrimSpace(i.must(0, i.command("", "export"))), "\n") {
+		var body json.RawMessage
+		if i.request(token, "GET", fmt.Sprintf("/incidents/%d", all[n].ID), "", &body); line != strings.TrimSpace(string(body)) {
+			t.Errorf("exported: %s\nanswered: %s", line, body)
+		}
+	}
+	// The same again adds nothing and changes nothing, not even what a person changed since.
 	path := fmt.Sprintf("/incidents/%d", find("login").ID)
 	if status := i.request(token, "PATCH", path, `{"status":"in_progress"}`, nil); status != 200 {
 		t.Fatalf("PATCH: %d", status)
@@ -397,6 +404,7 @@ func TestImportUsage(t *testing.T) {
 		{"import", good, "--token", "x", "--url", "localhost:8000"},
 		{"import", good, "--token", "x", "--format", "xml"},
 		{"import", i.file("in.txt", ""), "--token", "x"},
+		{"import", i.file("in.json", "[]"), "--token", "x"}, // one JSON document is no JSON lines
 	} {
 		i.must(2, i.command("", args...))
 	}

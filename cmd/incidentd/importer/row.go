@@ -94,7 +94,7 @@ const (
 // FormatOf tells the format of a file by its name; false if the name does not tell.
 func FormatOf(name string) (Format, bool) {
 	switch strings.ToLower(filepath.Ext(name)) {
-	case ".jsonl", ".ndjson", ".json":
+	case ".jsonl", ".ndjson":
 		return JSONL, true
 	case ".csv":
 		return CSV, true
