@@ -126,74 +126,87 @@ func (w *writer) commit(group []*job) {
 			live = append(live, j)
 		}
 	}
-	if len(live) == 0 {
-		return
+	for len(live) > 0 {
+		live = live[w.commitSome(live):]
 	}
-	errs := make([]error, len(live))
-	err := w.store.broken()
-	if err == nil {
-		start := time.Now()
-		if err = w.attempt(live, errs, false); err == errSplit {
-			err = w.attempt(live, errs, true)
-		}
-		w.store.metrics.observe(len(live), time.Since(start), err)
-		w.store.stalled.Store(err != nil)
-	}
-	signal := err == nil && w.tx.events
-	for n, j := range live {
-		if err != nil {
-			j.done <- err
-		} else {
-			j.done <- errs[n]
-		}
-	}
-	if signal {
-		w.store.signal()
-	}
-	if err == nil {
+	if err := w.store.broken(); err == nil {
 		w.checkpoint()
-	} else if !w.mourned && w.store.failure.Load() != nil {
+	} else if !w.mourned {
 		w.mourned = true
 		w.mourn()
 	}
 }
 
-// attempt runs the jobs in one transaction, each under a savepoint if careful,
-// and commits. errs receives the error of each job. An error means that none
-// was committed, or that it is not known whether.
-func (w *writer) attempt(group []*job, errs []error, careful bool) (err error) {
+// maxHold is how long jobs are taken into one transaction: a big import must
+// not make the small writes beside it wait for all of it.
+const maxHold = 20 * time.Millisecond
+
+// commitSome runs the first jobs of a group in one transaction, answers them and
+// returns how many they were.
+func (w *writer) commitSome(group []*job) int {
+	errs := make([]error, len(group))
+	n := len(group)
+	err := w.store.broken()
+	if err == nil {
+		start := time.Now()
+		if n, err = w.attempt(group, errs, false); err == errSplit {
+			n, err = w.attempt(group, errs, true)
+		}
+		w.store.metrics.observe(n, time.Since(start), err)
+		w.store.stalled.Store(err != nil)
+	}
+	signal := err == nil && w.tx.events
+	for m, j := range group[:n] {
+		if err != nil {
+			j.done <- err
+		} else {
+			j.done <- errs[m]
+		}
+	}
+	if signal {
+		w.store.signal()
+	}
+	return n
+}
+
+// attempt runs the first jobs of a group in one transaction, each under a
+// savepoint if careful, and commits. It returns how many it took; errs receives
+// the error of each. An error means that none was committed, or that it is not
+// known whether.
+func (w *writer) attempt(group []*job, errs []error, careful bool) (n int, err error) {
 	t := &w.tx
 	if err := t.begin(); err != nil {
-		return w.failed(err)
+		return len(group), w.failed(err)
 	}
 	defer func() {
 		if err != nil {
 			t.rollback()
 		}
 	}()
-	for n, j := range group {
-		errs[n] = w.runJob(j, careful)
+	for start := time.Now(); n < len(group) && (n == 0 || time.Since(start) < maxHold); n++ {
+		err := w.runJob(group[n], careful)
+		errs[n] = err
 		switch {
-		case errs[n] == nil:
+		case err == nil:
 			t.wrote = t.wrote || t.dirty
-		case fatal(errs[n]), full(codeOf(errs[n])):
-			return w.failed(errs[n])
+		case fatal(err), full(codeOf(err)):
+			return len(group), w.failed(err)
 		case t.dirty && len(group) == 1:
 			t.rollback()
-			return nil
+			return 1, nil
 		case t.dirty && !careful:
-			return errSplit
+			return 0, errSplit
 		}
 	}
 	if !t.wrote {
 		t.rollback()
-		return nil
+		return n, nil
 	}
 	if err := t.commit(); err != nil {
-		return w.failed(err)
+		return n, w.failed(err)
 	}
 	// What was committed into a file that is no longer there is not durable.
-	return w.store.verifyFiles()
+	return n, w.store.verifyFiles()
 }
 
 // runJob runs one job. t.dirty says afterwards whether a failed job has left

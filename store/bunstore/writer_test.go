@@ -249,3 +249,25 @@ func verifyCounts(t interface {
 		}
 	}
 }
+
+func TestALongGroupIsCommittedInParts(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	visible := func(n *int64) func(*tx) error {
+		return func(*tx) error {
+			return s.readers.QueryRowContext(context.Background(), "SELECT count(*) FROM meta WHERE key = 'seen'").Scan(n)
+		}
+	}
+	slow := func(t *tx) error {
+		for end := time.Now().Add(2 * maxHold); time.Now().Before(end); {
+		}
+		return t.setMeta("seen", "x")
+	}
+	var before, after int64
+	if err := errors.Join(together(t, s, visible(&before), slow, visible(&after))...); err != nil {
+		t.Fatal(err)
+	}
+	if before != 0 || after != 1 {
+		t.Errorf("visible before a long job: %d, to the job after it: %d; want 0 and 1", before, after)
+	}
+}
