@@ -142,8 +142,7 @@ func TestBackoff(t *testing.T) {
 	t.Parallel()
 	for _, random := range []float64{0, 0.5, 0.999} {
 		b := backoff{first: time.Second, most: 5 * time.Second, random: func() float64 { return random }}
-		for i, want := range []time.Duration{1, 2, 4, 5, 5} {
-			want *= time.Second
+		for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second, 5 * time.Second} {
 			peeked := b.peek()
 			if got := b.next(); got > want || got < want*3/4 || got != peeked {
 				t.Errorf("pause %d is %s, announced as %s", i+1, got, peeked)

@@ -145,17 +145,17 @@ type trouble struct {
 
 func (t *trouble) begin(err error) {
 	if t.active {
-		t.log.Debug(t.what+" still fails", "error", err)
+		t.log.Debug("still failing", "task", t.what, "error", err)
 		return
 	}
 	t.active = true
-	t.log.Warn(t.what+" fails; trying again until it works", "error", err)
+	t.log.Warn("failing; trying again until it works", "task", t.what, "error", err)
 }
 
 func (t *trouble) end() {
 	if t.active {
 		t.active = false
-		t.log.Info(t.what + " works again")
+		t.log.Info("working again", "task", t.what)
 	}
 }
 

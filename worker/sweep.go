@@ -202,9 +202,8 @@ func (s *Sweeper) detectRestore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ask for the newest event of a relay: %w", err)
 	}
-	head, tail, _ := strings.Cut(id, ":")
-	seq, malformed := strconv.ParseInt(tail, 10, 64)
-	if !ok || malformed != nil || head != s.cfg.Store.Incarnation() {
+	seq, ours := s.sequence(id)
+	if !ok || !ours {
 		return nil
 	}
 	last, err := s.cfg.Store.LastSeq(ctx)
@@ -221,6 +220,14 @@ func (s *Sweeper) detectRestore(ctx context.Context) error {
 	s.log.Warn("the database is older than the broker's events: it was restored from a copy; open requests are asked for again",
 		"newest_published", seq, "newest_known", last)
 	return nil
+}
+
+// sequence is the outbox sequence in the message id of an event of this
+// database, under its present incarnation.
+func (s *Sweeper) sequence(id string) (seq int64, ours bool) {
+	head, tail, _ := strings.Cut(id, ":")
+	seq, err := strconv.ParseInt(tail, 10, 64)
+	return seq, err == nil && head == s.cfg.Store.Incarnation()
 }
 
 // tidy deletes what has outlived its retention, once an hour.

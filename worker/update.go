@@ -186,11 +186,9 @@ func (u *Updater) apply(work context.Context, batch []received, retry time.Durat
 
 // whole reports whether a failure concerns the database and not one result.
 func whole(err error) bool {
-	switch store.CodeOf(err) {
-	case store.CodeUnavailable, store.CodeCorrupt:
-		return true
-	}
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	code := store.CodeOf(err)
+	return code == store.CodeUnavailable || code == store.CodeCorrupt ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // applied settles what is committed.
