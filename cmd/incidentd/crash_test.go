@@ -56,20 +56,24 @@ func launch(t *testing.T, dir string, args ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		p.kill()
-	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
+	t.Cleanup(p.kill)
+	first := make(chan string, 1)
 	go func() {
-		_, _ = io.Copy(io.Discard, stdout)
+		defer close(p.ended)
+		lines := bufio.NewReader(stdout)
+		line, _ := lines.ReadString('\n')
+		first <- line
+		_, _ = io.Copy(io.Discard, lines)
 		_ = p.cmd.Wait()
-		close(p.ended)
 	}()
-	if err != nil {
-		t.Fatalf("no ready line: %v", err)
+	select {
+	case p.ready = <-first:
+	case <-time.After(patience):
 	}
-	p.ready = strings.TrimSpace(line)
-	for _, field := range strings.Fields(line) {
+	if !strings.HasPrefix(p.ready, "incidentd ready ") {
+		t.Fatalf("no ready line but %q", p.ready)
+	}
+	for field := range strings.FieldsSeq(p.ready) {
 		if address, ok := strings.CutPrefix(field, "api="); ok {
 			p.api = address
 		}
