@@ -167,7 +167,7 @@ func Default() Config {
 		Admin:       Admin{Email: "admin@localhost"},
 		Database:    Database{Retention: 7 * 24 * time.Hour},
 		NATS:        NATS{Listen: "127.0.0.1:4222", Topology: topology, MaxBytes: Size(topology.MaxBytes)},
-		Classifier:  Classifier{Model: "default", TokenBudget: 640, Cache: 32 << 20, Provider: "cpu"},
+		Classifier:  Classifier{Model: "default", TokenBudget: 640, Cache: 16 << 20, Provider: "cpu"},
 		Worker:      Worker{SweepInterval: 15 * time.Second},
 	}
 }

@@ -63,7 +63,7 @@ type Config struct {
 const DefaultRetention = 7 * 24 * time.Hour
 
 // readerConnections is how many reads run at once. Each has a page cache of
-// its own (8 MB).
+// its own (4 MB).
 const readerConnections = 4
 
 // Store is a database in one SQLite file.
