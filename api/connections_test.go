@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,7 +24,7 @@ func (b *bench) serve() (address string) {
 	}
 	server := NewHTTPServer(b.server.Handler(), listener.Addr().String(), slog.New(slog.DiscardHandler))
 	done := make(chan struct{})
-	go func() { defer close(done); _ = server.Serve(listener) }()
+	go func() { defer close(done); _ = server.Serve(Listener(listener)) }()
 	// The clients have hung up by then; the server takes half a second to believe
 	// it where it has refused to read.
 	b.t.Cleanup(func() {
@@ -80,15 +81,42 @@ func TestRealConnections(t *testing.T) {
 		"unread body, no token": {"POST /incidents HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", 401},
 		"double slash":          {"GET //healthz HTTP/1.1\r\nHost: x\r\n\r\n", 404},
 		"query is not UTF-8":    {"GET /incidents?q=%ff HTTP/1.1\r\nHost: x\r\n" + token + "\r\n", 422},
+		"path not well-formed":  {"GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n", 400},
+		"no host":               {"GET /healthz HTTP/1.1\r\n\r\n", 400},
+		"no HTTP":               {"hello\r\n\r\n", 400},
+		"bad header":            {"GET /healthz HTTP/1.1\r\nHost: x\r\nBad Name: x\r\n\r\n", 400},
+		"unknown version":       {"GET /healthz HTTP/9.9\r\nHost: x\r\n\r\n", 400},
+		"unknown coding":        {"POST /incidents HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 400},
 		"query not well-formed": {"GET /incidents?q=%zz HTTP/1.1\r\nHost: x\r\n" + token + "\r\n", 422},
 	} {
-		if response := exchange(t, address, test.send); response.StatusCode != test.want {
+		response := exchange(t, address, test.send)
+		if response.StatusCode != test.want {
 			t.Errorf("%s: %d, want %d", name, response.StatusCode, test.want)
 		}
+		if response.StatusCode < http.StatusBadRequest {
+			continue
+		}
+		var p struct{ Status int }
+		if err := json.NewDecoder(response.Body).Decode(&p); err != nil || p.Status != test.want ||
+			response.Header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s: not a problem document: %v, %v, %v", name, response.Header, p, err)
+		}
 	}
-	response := exchange(t, address, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-P: "+strings.Repeat("x", 70<<10)+"\r\n\r\n")
-	if response.Header.Get("Content-Type") != "application/problem+json" {
-		t.Errorf("headers of 70 KiB are answered with %s", response.Header.Get("Content-Type"))
+}
+
+// A handler's answer goes out as it is, however plain.
+func TestListenerLeavesAnswersAlone(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]bool{
+		"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request":              true,
+		"HTTP/1.1 400 Bad Request\r\nCache-Control: no-store\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nx": false,
+		"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nok":                                    false,
+		"{\"x\":\"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n\"}":                 false,
+		"HTTP/1.1 ": false, "\r": false, "": false,
+	} {
+		if _, got := plainRefusal([]byte(answer)); got != want {
+			t.Errorf("%q: %v", answer, got)
+		}
 	}
 }
 

@@ -151,6 +151,9 @@ type problemBody struct {
 	Errors   []strictjson.FieldError `json:"errors,omitempty"`
 }
 
+// problemType begins the type of every problem.
+const problemType = "urn:incidentd:problem:"
+
 // maxInstance keeps a long path from coming back whole.
 const maxInstance = 1024
 
@@ -171,7 +174,7 @@ func (s *Server) fail(g *gin.Context, err error) {
 		path = path[:maxInstance]
 	}
 	writeJSON(g, p.kind.status, "application/problem+json", problemBody{
-		Type: "urn:incidentd:problem:" + p.kind.name, Title: p.kind.title, Status: p.kind.status,
+		Type: problemType + p.kind.name, Title: p.kind.title, Status: p.kind.status,
 		Detail: p.detail, Instance: path, Error: p.oauth, Checks: p.checks, Errors: p.errors,
 	})
 	g.Abort()

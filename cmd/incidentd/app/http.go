@@ -132,7 +132,7 @@ func (a *App) serve(name string, s *http.Server, l net.Listener) {
 		if s.TLSConfig != nil {
 			err = s.ServeTLS(l, "", "")
 		} else {
-			err = s.Serve(l)
+			err = s.Serve(api.Listener(l))
 		}
 		if !errors.Is(err, http.ErrServerClosed) {
 			a.fail(fmt.Errorf("the %s cannot go on: %w", name, err))
