@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/incidentd/incidentd/store"
 	"github.com/incidentd/incidentd/store/bunstore"
 )
@@ -46,7 +48,12 @@ func (w *words) incident() store.NewIncident {
 
 func openBench(b *testing.B, path string) *bunstore.Store {
 	b.Helper()
-	s, err := bunstore.Open(b.Context(), bunstore.Config{Path: path, Labels: labels(), Exclusive: true})
+	return openWith(b, bunstore.Config{Path: path, Labels: labels(), Exclusive: true})
+}
+
+func openWith(b *testing.B, cfg bunstore.Config) *bunstore.Store {
+	b.Helper()
+	s, err := bunstore.Open(b.Context(), cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -93,7 +100,8 @@ func each(b *testing.B, n int, f func(ctx context.Context, goroutine int) error)
 // BenchmarkCreate creates incidents from 64 goroutines, each durable before the
 // next.
 func BenchmarkCreate(b *testing.B) {
-	s := openBench(b, filepath.Join(b.TempDir(), "bench.db"))
+	registry := prometheus.NewRegistry()
+	s := openWith(b, bunstore.Config{Path: filepath.Join(b.TempDir(), "bench.db"), Labels: labels(), Exclusive: true, Registerer: registry})
 	w := newWords(1)
 	items := make([]store.NewIncident, 4096)
 	for n := range items {
@@ -107,6 +115,16 @@ func BenchmarkCreate(b *testing.B) {
 		_, err := s.CreateIncidents(ctx, int64(1+g%8), []store.NewIncident{items[random[g].IntN(len(items))]}, nil)
 		return err
 	})
+	families, err := registry.Gather()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "incidentd_store_group_size" {
+			h := f.GetMetric()[0].GetHistogram()
+			b.ReportMetric(h.GetSampleSum()/float64(h.GetSampleCount()), "writes/commit")
+		}
+	}
 }
 
 // BenchmarkApply applies results in calls of 64.

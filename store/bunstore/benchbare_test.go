@@ -118,9 +118,11 @@ func (w *bare) group(n int, items []bareItem) error {
 func BenchmarkBare(b *testing.B) {
 	w := newBare(b)
 	items := bareItems()
+	var groups int // of the writing goroutine until all have their answers
 	go func() {
 		waiting := make([]chan error, 0, maxGroup)
 		for first := range w.queue {
+			groups++
 			waiting = append(waiting[:0], first)
 			for len(w.queue) > 0 {
 				waiting = append(waiting, <-w.queue)
@@ -153,4 +155,5 @@ func BenchmarkBare(b *testing.B) {
 	wait.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+	b.ReportMetric(float64(b.N)/float64(groups), "writes/commit")
 }
