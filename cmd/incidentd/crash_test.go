@@ -326,3 +326,29 @@ func TestFailedStartExitsWithOne(t *testing.T) {
 		t.Errorf("stdout %q, stderr %q", stdout.String(), stderr.String())
 	}
 }
+
+// TestSignals stops with one signal, and with its echo.
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	for name, signals := range map[string][]os.Signal{
+		"TERM": {syscall.SIGTERM}, "INT": {syscall.SIGINT}, "echo": {syscall.SIGTERM, syscall.SIGTERM, syscall.SIGINT},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := launch(t, filepath.Join(t.TempDir(), "data"), "serve")
+			for _, s := range signals {
+				if err := p.cmd.Process.Signal(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			select {
+			case <-p.ended:
+			case <-time.After(patience):
+				t.Fatal("it does not end")
+			}
+			if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}

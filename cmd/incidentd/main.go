@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -18,6 +19,10 @@ func main() {
 	os.Exit(code)
 }
 
+// sameSignal is how soon after the first signal another one is taken for its
+// echo: programs like timeout signal the process, and then its whole group.
+const sameSignal = 100 * time.Millisecond
+
 // interruptible returns a context that ends with the first SIGINT or SIGTERM.
 // The second ends the process at once, whatever it is doing.
 func interruptible() (context.Context, func()) {
@@ -27,8 +32,12 @@ func interruptible() (context.Context, func()) {
 	go func() {
 		<-signals
 		cancel()
-		<-signals
-		os.Exit(exitFailure)
+		first := time.Now()
+		for range signals {
+			if time.Since(first) > sameSignal {
+				os.Exit(exitFailure)
+			}
+		}
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
