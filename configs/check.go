@@ -258,6 +258,9 @@ func (k *checker) classifier() {
 	if k.Classifier.Threads < 0 || k.Classifier.Threads > 1024 {
 		k.bad("classifier.threads", "%d is not between 1 and 1024; 0 means all CPUs", k.Classifier.Threads)
 	}
+	if k.Classifier.Nice < 0 || k.Classifier.Nice > 19 {
+		k.bad("classifier.nice", "%d is not between 0 and 19", k.Classifier.Nice)
+	}
 	k.oneOf("classifier.provider", k.Classifier.Provider, "cpu", "cuda")
 	source := classifier.ModelSource{Dir: "any"}
 	budget := classifier.Config{Model: source, TokenBudget: k.Classifier.TokenBudget}

@@ -106,6 +106,8 @@ type Classifier struct {
 	Library string
 	// Threads is the number of concurrent runs, 0 for all CPUs.
 	Threads int
+	// Nice lowers the priority of the model's threads, 0 to 19.
+	Nice int
 	// TokenBudget bounds one run in padded tokens.
 	TokenBudget int
 	// Cache bounds the results that are remembered; 0 remembers none.
@@ -167,7 +169,7 @@ func Default() Config {
 		Admin:       Admin{Email: "admin@localhost"},
 		Database:    Database{Retention: 7 * 24 * time.Hour},
 		NATS:        NATS{Listen: "127.0.0.1:4222", Topology: topology, MaxBytes: Size(topology.MaxBytes)},
-		Classifier:  Classifier{Model: "default", TokenBudget: 640, Cache: 16 << 20, Provider: "cpu"},
+		Classifier:  Classifier{Model: "default", Nice: 10, TokenBudget: 640, Cache: 16 << 20, Provider: "cpu"},
 		Worker:      Worker{SweepInterval: 15 * time.Second},
 	}
 }

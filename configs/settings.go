@@ -92,6 +92,7 @@ func pipelineSettings() []setting {
 		{"classifier.models_dir", env("INCIDENTD_MODELS_DIR"), "models-dir", "folder of pulled models", func(c *Config) any { return &c.Classifier.ModelsDir }},
 		{"classifier.library", env("ONNXRUNTIME_LIB"), "onnxruntime-lib", "the ONNX Runtime library file", func(c *Config) any { return &c.Classifier.Library }},
 		{"classifier.threads", env("INCIDENTD_THREADS"), "threads", "concurrent runs of the model, 0 for all CPUs", func(c *Config) any { return &c.Classifier.Threads }},
+		{"classifier.nice", env("INCIDENTD_NICE"), "", "how far the model stands back behind everything else, 0 to 19", func(c *Config) any { return &c.Classifier.Nice }},
 		{"classifier.token_budget", env("INCIDENTD_TOKEN_BUDGET"), "", "padded tokens in one run", func(c *Config) any { return &c.Classifier.TokenBudget }},
 		{"classifier.cache", env("INCIDENTD_CACHE"), "", "memory for remembered results, 0 for none", func(c *Config) any { return &c.Classifier.Cache }},
 		{"classifier.provider", env("INCIDENTD_PROVIDER"), "provider", "cpu or cuda", func(c *Config) any { return &c.Classifier.Provider }},

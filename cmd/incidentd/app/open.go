@@ -85,6 +85,7 @@ func engineConfig(config configs.Config, source classifier.ModelSource, logger *
 		Runtime:     RuntimeConfig(config, logger),
 		Model:       source,
 		Threads:     c.Threads,
+		Nice:        c.Nice,
 		TokenBudget: c.TokenBudget, CacheBytes: cache,
 		ExecutionProvider: c.Provider,
 		Logger:            logger, Registerer: registerer,
