@@ -1,8 +1,9 @@
 """Training examples for steps 5 and 6: a text, a set of candidate labels and how likely each is.
 
 Sources: the five production labels and the 58 topics of train.jsonl (names in 16 languages: topic-names.tsv), authored
-label sets (*-labels.jsonl with *-texts.jsonl; heldout-* is never read), package descriptions with their sections, and
-catalogue sentences with short catalogue phrases as labels, judged by the teacher's similarity.
+label sets (*-labels.jsonl with *-texts.jsonl; heldout-* is never read), dictionary definitions with broader terms
+(lexicon.py), package descriptions with their sections, and catalogue sentences with short catalogue phrases as labels,
+judged by the teacher's similarity.
 """
 import collections
 import glob
@@ -78,8 +79,9 @@ class Examples:
         self.names = topic_names(data)
         self.train = rows(os.path.join(data, "train.jsonl"))
         self.vague = rows(os.path.join(data, "vague.jsonl"))
+        self.more = rows(os.path.join(data, "incidents.jsonl"))  # like train.jsonl, without topics
         self.by_label = collections.defaultdict(lambda: collections.defaultdict(list))
-        for r in self.train:
+        for r in self.train + self.more:
             self.by_label[r["label"]][r["lang"]].append(r)
         self.topics = collections.defaultdict(set)
         for r in self.train:
@@ -87,8 +89,10 @@ class Examples:
         self.topics = {k: sorted(v) for k, v in self.topics.items()}
         self.sets = {k: v for k, v in authored(data).items() if len(v) >= 3}
         self.authored = [(s, l, lang, t) for s, ls in self.sets.items() for l, d in ls.items() for lang, t in d["texts"]]
-        self.desc, self.pseudo = [], teacher
+        self.desc, self.glosses, self.terms, self.pseudo = [], [], [], teacher
         if work:
+            lexicon = json.load(open(os.path.join(work, "lexicon.json"), encoding="utf-8"))
+            self.glosses, self.terms = lexicon["glosses"], lexicon["terms"]
             for r in rows(os.path.join(work, "descriptions.jsonl")):
                 keys = [k for k in re.findall(r"[a-z]+::[a-z:]+", r["tags"]) if k in SECTIONS]
                 name = SECTIONS.get(keys[-1] if keys else r["section"].split("/")[-1])
@@ -98,7 +102,7 @@ class Examples:
             for d in self.desc:
                 per[d[0]].append(d)
             self.desc = per
-        print(len(self.train), "texts,", len(self.authored), "authored in", len(self.sets), "sets,", len(self.desc), "sections", flush=True)
+        print(len(self.train), "and", len(self.more), "texts,", len(self.glosses), "definitions,", len(self.authored), "authored in", len(self.sets), "sets,", len(self.desc), "sections", flush=True)
 
     # names
     def name_of(self, names, lang):
@@ -235,21 +239,24 @@ class Examples:
         cut = text if g.random() < 0.5 else text[:g.randint(40, 200)]
         return cut, [name] + wrong, [0.9] + [0.1 / len(wrong)] * len(wrong), self.template(), False
 
+    def gloss(self):
+        g = self.rng
+        text, true = g.choice(self.glosses)
+        # the nearest broader term mostly; no other broader term may stand among the wrong ones
+        label = true[min(int(g.expovariate(1.2)), len(true) - 1)]
+        wrong = [i for i in g.sample(range(len(self.terms)), g.randint(2, 5)) if i not in true]
+        picks = [label] + wrong
+        sl = self.set_language("en")
+        order = g.sample(range(len(picks)), len(picks))
+        return (self.noise(text, "en"), [self.pick(self.terms[picks[i]], sl) for i in order], [float(i == 0) for i in order],
+                self.template(), True)
+
     def __iter__(self):
         g = self.rng
+        others = [(self.topic, 15), (self.written, 38 if self.authored else 0), (self.gloss, 25 if self.glosses else 0),
+                  (self.section, 3 if self.desc else 0)]
+        if self.pseudo:
+            others.append((lambda: self.pseudo.example(self), 19))
+        sources, weights = zip(*others)
         while True:
-            x = g.random()
-            if x < self.share:
-                yield self.five()
-                continue
-            x = 0.42 + 0.58 * g.random()
-            if x < 0.52:
-                yield self.topic()
-            elif x < 0.76 and self.authored:
-                yield self.written()
-            elif x < 0.80 and self.desc:
-                yield self.section()
-            elif self.pseudo:
-                yield self.pseudo.example(self)
-            else:
-                yield self.topic()
+            yield self.five() if g.random() < self.share else g.choices(sources, weights)[0]()

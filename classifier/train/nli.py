@@ -200,8 +200,8 @@ def run(rank, a):
         more = True
         while more:
             go = schedule()
-            part = [random.choice(ex.train) for _ in range(32)]
-            extra = random.sample(ex.authored, min(12, len(ex.authored))) if ex.authored else []
+            part = [random.choice(ex.train) for _ in range(28)] + [random.choice(ex.more or ex.train) for _ in range(12)]
+            extra = random.sample(ex.authored, min(20, len(ex.authored))) if ex.authored else []
             lang = random.choice(LANGS + ["en"] * 6)
             names = [ex.pick(ex.names[t], lang) for t in topics] + [ex.pick(ex.names[l], lang) for l in FIVE]
             if extra:
@@ -215,12 +215,12 @@ def run(rank, a):
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 ht, hn, hp = [model.roberta(input_ids=i, attention_mask=m).last_hidden_state for i, m in ((ti, tm), (ni, nm), (pi, pm))]
             vt, vn, vp = pool(ht, tm), pool(hn, nm)[:len(names)], pool(hp, pm)[:40]
-            k = len(part)
+            k, with_topic = len(part), 28
             s = vt[:k + len(extra)] @ vn.T / 0.05
-            gold = torch.tensor([topics.index(r["topic"]) for r in part])
+            gold = torch.tensor([topics.index(r["topic"]) for r in part[:with_topic]])
             gold5 = torch.tensor([FIVE.index(r["label"]) for r in part])
             nt = len(topics)
-            loss = F.cross_entropy(s[:k, :nt], gold) + F.cross_entropy(s[:k, nt:nt + 5], gold5)
+            loss = F.cross_entropy(s[:with_topic, :nt], gold) + F.cross_entropy(s[:k, nt:nt + 5], gold5)
             if extra:
                 loss = loss + 0.3 * F.cross_entropy(s[k:, nt + 5:], torch.tensor([alls.index(e[1]) for e in extra]))
             z = vp[0::2] @ vp[1::2].T / 0.05

@@ -24,6 +24,7 @@ step() { # result, command...
 }
 common="--work $work --data $data --vocab $work/vocab"
 step "$work/pairs.jsonl" "$python" "$here/corpus.py" --debs "$work/debs" --lists "$work/apt/lists" --out "$work"
+step "$work/lexicon.json" "$python" "$here/lexicon.py" --debs "$work/debs" --out "$work"
 step "$work/vocab/tokenizer.json" "$python" "$here/vocabulary.py" --pairs "$work/pairs.jsonl" --data "$data" --out "$work/vocab"
 step "$work/student0" "$python" "$here/student.py" --pairs "$work/pairs.jsonl" --vocab "$work/vocab" --out "$work/student0"
 step "$work/student2" "$python" "$here/distill.py" --pairs "$work/pairs.jsonl" --vocab "$work/vocab" --init "$work/student0" --out "$work/student2" --minutes "${DISTILL_MINUTES:-15}"
