@@ -85,7 +85,7 @@ func (w *walker) mapping(prefix string, n *yaml.Node) {
 		key, content := n.Content[i], n.Content[i+1]
 		path := prefix + key.Value
 		if line, twice := w.seen[path]; twice {
-			w.bad(path, w.at(key), fmt.Sprintf("occurs again; it is on line %d already", line))
+			w.bad(shown(path), w.at(key), fmt.Sprintf("occurs again; it is on line %d already", line))
 			continue
 		}
 		w.seen[path] = key.Line
@@ -97,8 +97,17 @@ func (w *walker) mapping(prefix string, n *yaml.Node) {
 			w.mapping(path+".", content)
 			continue
 		}
-		w.bad(path, w.at(key), "there is no such key"+w.hint(path))
+		w.bad(shown(path), w.at(key), "there is no such key"+w.hint(path))
 	}
+}
+
+// shown is a key as it is printed: quoted unless it looks like one.
+func shown(path string) string {
+	odd := func(r rune) bool { return r <= ' ' || r > '~' || r == '"' }
+	if path == "" || strings.ContainsFunc(path, odd) || len(path) > maxShown {
+		return quoted(path)
+	}
+	return path
 }
 
 func (w *walker) section(prefix string) string {

@@ -139,11 +139,13 @@ func render(field any) string {
 	panic(fmt.Sprintf("configs: no notation for %T", field))
 }
 
+// maxShown is how much of a value a message repeats, in bytes.
+const maxShown = 80
+
 // quoted shows a value in a message, on one line and not too long.
 func quoted(text string) string {
-	const longest = 80
-	if len(text) > longest {
-		return strconv.Quote(text[:longest]) + "…"
+	if len(text) > maxShown {
+		return strconv.Quote(text[:maxShown]) + "…"
 	}
 	return strconv.Quote(text)
 }
