@@ -337,9 +337,9 @@ func TestRelayBoundsItsMemory(t *testing.T) {
 	l := newLedger(t)
 	long := make([]store.NewIncident, 100)
 	for i := range long {
-		long[i] = store.NewIncident{Title: fmt.Sprint("Long ", i), Description: strings.Repeat("漢字", 10_000)}
+		long[i] = store.NewIncident{Title: fmt.Sprint("Long ", i), Description: "Long" + strings.Repeat("—", 19_000)} // heavy, and light to index
 	}
-	for range 5 {
+	for range 4 {
 		if _, err := l.CreateIncidents(within(t), l.user, long, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -358,7 +358,7 @@ func TestRelayBoundsItsMemory(t *testing.T) {
 	}}
 	run(t, l.relay(t, broker).Run)
 	l.relayed(t)
-	inOrder(t, l, client, 500)
+	inOrder(t, l, client, 400)
 	if largest.Load() == 0 || largest.Load() > 10<<20 {
 		t.Errorf("a window of %d bytes", largest.Load())
 	}
