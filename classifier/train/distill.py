@@ -50,9 +50,10 @@ def average(model, go):
     flag = torch.tensor([float(go)])
     dist.all_reduce(flag, op=dist.ReduceOp.MIN)
     with torch.no_grad():
-        for p in model.roberta.parameters():
-            dist.all_reduce(p.data)
-            p.data.div_(dist.get_world_size())
+        for p in model.parameters():
+            if p.requires_grad:
+                dist.all_reduce(p.data)
+                p.data.div_(dist.get_world_size())
     return flag.item() > 0
 
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from transformers import AutoModel, XLMRobertaForSequenceClassification
 
-from distill import SIZES, pad, pool
+from distill import SIZES, average, pad, pool
 from examples import FIVE, LANGS, Examples
 from student import teacher_folder
 
@@ -128,7 +128,8 @@ def arguments():
     ap.add_argument("--seed", type=int, default=7)
     ap.add_argument("--share", type=float, default=0.42, help="share of examples with the five production labels")
     ap.add_argument("--freeze", action="store_true", help="keep the word embeddings (faster; the body learns)")
-    ap.add_argument("--procs", type=int, default=2, help="processes of one thread each; gradients are averaged")
+    ap.add_argument("--procs", type=int, default=2, help="processes of one thread each, as in distill.py")
+    ap.add_argument("--average", type=int, default=20)
     return ap.parse_args()
 
 
@@ -158,32 +159,13 @@ def run(rank, a):
             g["lr"] = b * scale
         return frac < 1
 
-    wide = [p for p in model.parameters() if p.requires_grad]
-    flat = torch.zeros(sum(p.numel() for p in wide) + 1, dtype=torch.bfloat16)
-
     def update(loss, go=True):
-        """Returns whether all processes want to go on."""
+        """One step; every a.average steps the weights are averaged. Returns whether all processes want to go on."""
         loss.backward()
-        at = 1
-        flat[0] = float(go)
-        for p in wide:
-            if p.grad is None:
-                flat[at:at + p.numel()] = 0
-            else:
-                flat[at:at + p.numel()] = p.grad.view(-1)
-            at += p.numel()
-        dist.all_reduce(flat)
-        flat.div_(a.procs)
-        at = 1
-        for p in wide:
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
-            p.grad.view(-1).copy_(flat[at:at + p.numel()])
-            at += p.numel()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
         opt.step()
         opt.zero_grad(set_to_none=True)
-        return flat[0].item() > 0.999
+        return (step + 1) % a.average != 0 or average(model, go)
 
     if a.stage == "tune":
         ex = Examples(a.data, seed=a.seed + 1000 * rank)
