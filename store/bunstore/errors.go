@@ -36,6 +36,18 @@ func fatal(err error) bool {
 	return false
 }
 
+// ruined reports whether the database itself is damaged or ends too early. A
+// virtual table that calls itself damaged does not count: no search may end the
+// program.
+func ruined(err error) bool {
+	code := codeOf(err)
+	switch primary(code) {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return code != sqlite3.SQLITE_CORRUPT_VTAB
+	}
+	return code == sqlite3.SQLITE_IOERR_SHORT_READ
+}
+
 // full reports whether an extended code says that the disk or the memory is
 // full, which passes.
 func full(code int) bool {

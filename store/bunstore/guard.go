@@ -28,6 +28,9 @@ func identify(path string) (files, error) {
 	return files{db, wal}, err
 }
 
+// headerSize is the least that a database file can have.
+const headerSize = 100
+
 // lost says that the database's files are no longer at their path.
 type lost struct{ error }
 
@@ -37,6 +40,9 @@ func (l lost) Unwrap() error { return l.error }
 // the files that were opened.
 func (s *Store) verifyFiles() error {
 	now, err := identify(s.cfg.Path)
+	if err == nil && now.db.Size() < headerSize {
+		err = fmt.Errorf("%s was truncated", s.cfg.Path)
+	}
 	if err == nil && (!os.SameFile(now.db, s.files.db) || !os.SameFile(now.wal, s.files.wal)) {
 		err = fmt.Errorf("%s was replaced by another file", s.cfg.Path)
 	}
@@ -56,6 +62,14 @@ func (s *Store) fail(err error) {
 	s.log.Error("the database cannot go on; writes are refused from now on", "error", err)
 }
 
+// failRead ends the writing when a read has found the database damaged: what is
+// committed after that could not be read again. The writer, which may have
+// nothing to do, is woken so that it tells the program.
+func (s *Store) failRead(err error) {
+	s.fail(err)
+	s.writer.wake()
+}
+
 // broken returns the error that writes get after fail.
 func (s *Store) broken() error {
 	if err := s.failure.Load(); err != nil {
@@ -69,8 +83,7 @@ func (s *Store) broken() error {
 func (w *writer) mourn() {
 	s := w.store
 	err := *s.failure.Load()
-	var l lost
-	if errors.As(err, &l) {
+	if l := (lost{}); errors.As(err, &l) || ruined(err) {
 		err = w.rescue(err)
 	}
 	if s.cfg.Fatal != nil {
@@ -80,15 +93,19 @@ func (w *writer) mourn() {
 
 // rescue writes what was committed, which is still reachable through the open
 // files, into a new file beside the lost one, or among the temporary files if
-// that fails.
+// that fails. A database that is damaged where it matters cannot be copied.
 func (w *writer) rescue(cause error) error {
 	name := filepath.Base(w.store.cfg.Path) + ".rescue-" + w.store.now().Format("20060102T150405Z") + "-*"
 	var failed error
 	for _, dir := range []string{filepath.Dir(w.store.cfg.Path), os.TempDir()} {
 		path, err := w.copyTo(dir, name)
 		if err == nil {
-			w.store.log.Error("all committed data was rescued", "file", path)
-			return fmt.Errorf("%w; all committed data was rescued into %s: move it to %s and start again", cause, path, w.store.cfg.Path)
+			what := "all committed data"
+			if ruined(cause) {
+				what = "what can be read"
+			}
+			w.store.log.Error(what+" was rescued", "file", path)
+			return fmt.Errorf("%w; %s was rescued into %s: move it to %s and start again", cause, what, path, w.store.cfg.Path)
 		}
 		failed = errors.Join(failed, err)
 	}

@@ -453,6 +453,43 @@ func TestTheDamageOfAWriteIsFatal(t *testing.T) {
 	}
 }
 
+// A read that finds the database damaged ends the writing, also when no write
+// has met the damage: what it commits could not be read again.
+func TestTheDamageOfAReadIsFatal(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(t *testing.T, path string){
+		"database zeroed":    func(t *testing.T, path string) { put(t, path, make([]byte, len(content(t, path)))) },
+		"log truncated":      func(t *testing.T, path string) { put(t, path+"-wal", nil) },
+		"log zeroed":         func(t *testing.T, path string) { put(t, path+"-wal", make([]byte, len(content(t, path+"-wal")))) },
+		"database truncated": func(t *testing.T, path string) { put(t, path, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "test.db")
+			told := make(chan error, 2)
+			s := open(t, path, func(c *Config) { c.Exclusive, c.Fatal = true, func(err error) { told <- err } })
+			var ids []int64
+			for range 20 {
+				ids = append(ids, mustCreate(t, s, "x").ID)
+			}
+			spoil(t, path)
+			s.readers.SetMaxIdleConns(0) // connections without what they have read before
+			_, err := s.Incident(t.Context(), store.Scope{}, ids[0])
+			if code := store.CodeOf(err); code != store.CodeCorrupt && code != store.CodeUnavailable {
+				t.Fatalf("a read that met damage: %v", err)
+			}
+			receive(t, told)
+			_, err = s.CreateIncidents(t.Context(), 1, []store.NewIncident{{Title: "late", Description: "d"}}, nil)
+			if store.CodeOf(err) != store.CodeUnavailable {
+				t.Errorf("a write after the damage: %v, want %s", err, store.CodeUnavailable)
+			}
+			if err := s.Ping(t.Context()); store.CodeOf(err) != store.CodeUnavailable {
+				t.Errorf("Ping: %v, want %s", err, store.CodeUnavailable)
+			}
+		})
+	}
+}
+
 // receive waits for a value, for at most a minute.
 func receive[T any](t *testing.T, c <-chan T) T {
 	t.Helper()

@@ -28,5 +28,15 @@ func (s *Store) readError(ctx context.Context, err error) error {
 	if err != nil && s.shut.Load() {
 		return unavailable("The database is closed.", err)
 	}
+	switch {
+	case ruined(err):
+		s.failRead(err)
+	case codeOf(err) != 0:
+		// SQLite may have followed the path to another file, or to an empty one.
+		if lost := s.verifyFiles(); lost != nil {
+			s.writer.wake()
+			return lost
+		}
+	}
 	return translate(err)
 }

@@ -75,6 +75,21 @@ func (w *writer) hand(j *job) error {
 	}
 }
 
+// wake makes an idle writer look whether the database has failed. One that has
+// work, or that is stopped, will do so anyway.
+func (w *writer) wake() {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.closed {
+		return
+	}
+	nothing := func(*tx) error { return nil }
+	select {
+	case w.queue <- &job{ctx: context.Background(), run: nothing, done: make(chan error, 1)}:
+	default:
+	}
+}
+
 // loop runs until stop, and then finishes what is queued.
 func (w *writer) loop() {
 	defer close(w.ended)
