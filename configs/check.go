@@ -43,8 +43,8 @@ func (c Config) check(source func(setting) string) Errors {
 	return k.mistakes
 }
 
-// bad records a mistake of the setting with this key.
-func (k *checker) bad(key, format string, args ...any) {
+// badf records a mistake of the setting with this key.
+func (k *checker) badf(key, format string, args ...any) {
 	m := Mistake{Key: key, Message: fmt.Sprintf(format, args...)}
 	for _, s := range k.table {
 		if s.key == key {
@@ -56,25 +56,25 @@ func (k *checker) bad(key, format string, args ...any) {
 
 func (k *checker) oneOf(key, v string, allowed ...string) {
 	if !slices.Contains(allowed, v) {
-		k.bad(key, "%s is none of %s", quoted(v), strings.Join(allowed, ", "))
+		k.badf(key, "%s is none of %s", quoted(v), strings.Join(allowed, ", "))
 	}
 }
 
 func (k *checker) general() {
 	if strings.TrimSpace(k.DataDir) == "" {
-		k.bad("data_dir", "is empty; name a folder")
+		k.badf("data_dir", "is empty; name a folder")
 	} else if info, err := os.Stat(k.DataDir); err == nil && !info.IsDir() {
-		k.bad("data_dir", "%s is not a folder", quoted(k.DataDir))
+		k.badf("data_dir", "%s is not a folder", quoted(k.DataDir))
 	}
 	k.oneOf("log.level", k.Log.Level, "debug", "info", "warn", "error")
 	k.oneOf("log.format", k.Log.Format, "text", "json")
 	if k.MemoryLimit != 0 && k.MemoryLimit < 32<<20 {
-		k.bad("memory_limit", "%s is too little to run in; give at least 32MiB, or 0 for no limit", k.MemoryLimit)
+		k.badf("memory_limit", "%s is too little to run in; give at least 32MiB, or 0 for no limit", k.MemoryLimit)
 	}
 	k.labels()
 	if k.Hub.Endpoint != "" {
 		if u, err := url.Parse(k.Hub.Endpoint); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			k.bad("hub.endpoint", "%s is not an http or https address", quoted(k.Hub.Endpoint))
+			k.badf("hub.endpoint", "%s is not an http or https address", quoted(k.Hub.Endpoint))
 		}
 	}
 }
@@ -84,16 +84,16 @@ const minLabels, maxLabels, maxLabelRunes = 2, 32, 100
 
 func (k *checker) labels() {
 	if n := len(k.Labels); n < minLabels || n > maxLabels {
-		k.bad("labels", "has %d categories; %d to %d are possible", n, minLabels, maxLabels)
+		k.badf("labels", "has %d categories; %d to %d are possible", n, minLabels, maxLabels)
 	}
 	seen := make(map[string]bool)
 	for _, label := range k.Labels {
 		folded := strings.ToLower(label)
 		switch {
 		case !printable(label) || len([]rune(label)) > maxLabelRunes:
-			k.bad("labels", "%s is not a name of 1 to %d printable characters", quoted(label), maxLabelRunes)
+			k.badf("labels", "%s is not a name of 1 to %d printable characters", quoted(label), maxLabelRunes)
 		case seen[folded]:
-			k.bad("labels", "%s occurs twice", quoted(label))
+			k.badf("labels", "%s occurs twice", quoted(label))
 		}
 		seen[folded] = true
 	}
@@ -107,11 +107,11 @@ func printable(name string) bool {
 
 func (k *checker) http() {
 	if k.address("http.listen", k.HTTP.Listen) && k.HTTP.TLSCert == "" && !k.HTTP.Insecure && !Loopback(k.HTTP.Listen) {
-		k.bad("http.listen", "%s is reached by other machines and would serve passwords without encryption; set INCIDENTD_TLS_CERT and INCIDENTD_TLS_KEY, or INCIDENTD_INSECURE_HTTP=true behind a proxy that encrypts", quoted(k.HTTP.Listen))
+		k.badf("http.listen", "%s is reached by other machines and would serve passwords without encryption; set INCIDENTD_TLS_CERT and INCIDENTD_TLS_KEY, or INCIDENTD_INSECURE_HTTP=true behind a proxy that encrypts", quoted(k.HTTP.Listen))
 	}
 	if k.HTTP.MetricsListen != "" && k.address("http.metrics_listen", k.HTTP.MetricsListen) &&
 		k.HTTP.MetricsListen == k.HTTP.Listen && !strings.HasSuffix(k.HTTP.Listen, ":0") {
-		k.bad("http.metrics_listen", "is the address of the API; choose another port")
+		k.badf("http.metrics_listen", "is the address of the API; choose another port")
 	}
 	k.tls()
 	for _, proxy := range k.HTTP.TrustedProxies {
@@ -119,13 +119,13 @@ func (k *checker) http() {
 			continue
 		}
 		if _, err := netip.ParsePrefix(proxy); err != nil {
-			k.bad("http.trusted_proxies", "%s is neither an address nor a network", quoted(proxy))
+			k.badf("http.trusted_proxies", "%s is neither an address nor a network", quoted(proxy))
 		}
 	}
 	for _, origin := range k.HTTP.CORSOrigins {
 		u, err := url.Parse(origin)
 		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || origin != strings.ToLower(u.Scheme+"://"+u.Host) {
-			k.bad("http.cors_origins", "%s is not of the form https://host or https://host:port, in lower case", quoted(origin))
+			k.badf("http.cors_origins", "%s is not of the form https://host or https://host:port, in lower case", quoted(origin))
 		}
 	}
 }
@@ -134,12 +134,12 @@ func (k *checker) tls() {
 	switch {
 	case k.HTTP.TLSCert == "" && k.HTTP.TLSKey == "":
 	case k.HTTP.TLSKey == "":
-		k.bad("http.tls_key", "is missing beside the certificate")
+		k.badf("http.tls_key", "is missing beside the certificate")
 	case k.HTTP.TLSCert == "":
-		k.bad("http.tls_cert", "is missing beside the key")
+		k.badf("http.tls_cert", "is missing beside the key")
 	default:
 		if _, err := tls.LoadX509KeyPair(k.HTTP.TLSCert, k.HTTP.TLSKey); err != nil {
-			k.bad("http.tls_cert", "certificate and key cannot be used: %v", err)
+			k.badf("http.tls_cert", "certificate and key cannot be used: %v", err)
 		}
 	}
 }
@@ -149,7 +149,7 @@ func (k *checker) address(key, address string) bool {
 	host, port, err := net.SplitHostPort(address)
 	_, portErr := strconv.ParseUint(port, 10, 16)
 	if err != nil || portErr != nil || strings.ContainsAny(host, " /@") {
-		k.bad(key, "%s is not host:port", quoted(address))
+		k.badf(key, "%s is not host:port", quoted(address))
 		return false
 	}
 	return true
@@ -161,24 +161,24 @@ const exampleKey = "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8
 func (k *checker) auth() {
 	least, known := auth.Algorithms()[k.Auth.Algorithm]
 	if !known {
-		k.bad("auth.algorithm", "%s is none of HS256, HS384, HS512", quoted(k.Auth.Algorithm))
+		k.badf("auth.algorithm", "%s is none of HS256, HS384, HS512", quoted(k.Auth.Algorithm))
 	}
 	switch key := k.Auth.SecretKey; {
 	case key == "":
 	case key == exampleKey:
-		k.bad("auth.secret_key", "is the key of a published example; make one of your own")
+		k.badf("auth.secret_key", "is the key of a published example; make one of your own")
 	case known && len(key) < least:
-		k.bad("auth.secret_key", "has %d bytes; %s needs at least %d", len(key), k.Auth.Algorithm, least)
+		k.badf("auth.secret_key", "has %d bytes; %s needs at least %d", len(key), k.Auth.Algorithm, least)
 	}
 	if k.Auth.TokenMinutes < 1 || k.Auth.TokenMinutes > 60*24*366 {
-		k.bad("auth.access_token_expire_minutes", "%d is not between 1 and %d", k.Auth.TokenMinutes, 60*24*366)
+		k.badf("auth.access_token_expire_minutes", "%d is not between 1 and %d", k.Auth.TokenMinutes, 60*24*366)
 	}
 	if message := auth.CheckEmail(k.Admin.Email); message != "" {
-		k.bad("admin.email", "%s", message)
+		k.badf("admin.email", "%s", message)
 	}
 	if k.Admin.Password != "" {
 		if message := auth.CheckPassword(k.Admin.Password.Reveal()); message != "" {
-			k.bad("admin.password", "%s", message)
+			k.badf("admin.password", "%s", message)
 		}
 	}
 }
@@ -186,30 +186,30 @@ func (k *checker) auth() {
 func (k *checker) pipeline() {
 	if k.Database.URL != "" {
 		if _, message := parseDatabaseURL(k.Database.URL.Reveal()); message != "" {
-			k.bad("database.url", "%s", message)
+			k.badf("database.url", "%s", message)
 		}
 	}
 	if k.Database.Retention < time.Hour {
-		k.bad("database.retention", "%s is too short; at least 1h is needed", k.Database.Retention)
+		k.badf("database.retention", "%s is too short; at least 1h is needed", k.Database.Retention)
 	}
 	for _, server := range strings.Split(k.NATS.URL.Reveal(), ",") {
 		if k.NATS.URL != "" && !natsURL(server) {
-			k.bad("nats.url", "is not a comma list of nats://host:port or tls://host:port")
+			k.badf("nats.url", "is not a comma list of nats://host:port or tls://host:port")
 			break
 		}
 	}
 	if k.NATS.Creds != "" {
 		if info, err := os.Stat(k.NATS.Creds); err != nil || !info.Mode().IsRegular() {
-			k.bad("nats.creds", "there is no file %s", quoted(k.NATS.Creds))
+			k.badf("nats.creds", "there is no file %s", quoted(k.NATS.Creds))
 		}
 	}
 	k.address("nats.listen", k.NATS.Listen)
 	k.topology()
 	if k.Worker.Batch < 0 || k.Worker.Batch > 64 {
-		k.bad("worker.batch", "%d is not between 1 and 64; 0 follows the measured speed", k.Worker.Batch)
+		k.badf("worker.batch", "%d is not between 1 and 64; 0 follows the measured speed", k.Worker.Batch)
 	}
 	if k.Worker.SweepInterval < 100*time.Millisecond {
-		k.bad("worker.sweep_interval", "%s is too short; at least 100ms is needed", k.Worker.SweepInterval)
+		k.badf("worker.sweep_interval", "%s is too short; at least 100ms is needed", k.Worker.SweepInterval)
 	}
 }
 
@@ -238,7 +238,7 @@ func (k *checker) topology() {
 
 func (k *checker) judge(key string, err error) {
 	if err != nil {
-		k.bad(key, "%v", err)
+		k.badf(key, "%v", err)
 	}
 }
 
@@ -253,13 +253,13 @@ func natsURL(server string) bool {
 
 func (k *checker) classifier() {
 	if strings.TrimSpace(k.Classifier.Model) == "" {
-		k.bad("classifier.model", "is empty; name a model or its folder")
+		k.badf("classifier.model", "is empty; name a model or its folder")
 	}
 	if k.Classifier.Threads < 0 || k.Classifier.Threads > 1024 {
-		k.bad("classifier.threads", "%d is not between 1 and 1024; 0 means all CPUs", k.Classifier.Threads)
+		k.badf("classifier.threads", "%d is not between 1 and 1024; 0 means all CPUs", k.Classifier.Threads)
 	}
 	if k.Classifier.Nice < 0 || k.Classifier.Nice > 19 {
-		k.bad("classifier.nice", "%d is not between 0 and 19", k.Classifier.Nice)
+		k.badf("classifier.nice", "%d is not between 0 and 19", k.Classifier.Nice)
 	}
 	k.oneOf("classifier.provider", k.Classifier.Provider, "cpu", "cuda")
 	source := classifier.ModelSource{Dir: "any"}
@@ -268,7 +268,7 @@ func (k *checker) classifier() {
 		budget.ExecutionProvider = "cuda"
 	}
 	if err := budget.Validate(); err != nil || k.Classifier.TokenBudget == 0 {
-		k.bad("classifier.token_budget", "%d is not between 1 and %d", k.Classifier.TokenBudget, classifier.MaxTokenBudget)
+		k.badf("classifier.token_budget", "%d is not between 1 and %d", k.Classifier.TokenBudget, classifier.MaxTokenBudget)
 	}
 }
 

@@ -19,18 +19,18 @@ func (l *loader) file(table []setting, path string) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		l.bad("--config", "", "there is no file "+quoted(path))
+		l.badf("--config", "", "there is no file "+quoted(path))
 		return
 	case err != nil:
-		l.bad("--config", "", err.Error())
+		l.badf("--config", "", err.Error())
 		return
 	case !info.Mode().IsRegular() || info.Size() > maxFile:
-		l.bad("--config", "", quoted(path)+" is not a configuration file")
+		l.badf("--config", "", quoted(path)+" is not a configuration file")
 		return
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
-		l.bad("--config", "", err.Error())
+		l.badf("--config", "", err.Error())
 		return
 	}
 	l.document(table, path, content)
@@ -40,14 +40,14 @@ func (l *loader) file(table []setting, path string) {
 func (l *loader) document(table []setting, name string, content []byte) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(content, &root); err != nil {
-		l.bad(name, "", strings.TrimPrefix(err.Error(), "yaml: "))
+		l.badf(name, "", strings.TrimPrefix(err.Error(), "yaml: "))
 		return
 	}
 	if root.Kind == 0 || len(root.Content) == 0 || root.Content[0].Tag == "!!null" {
 		return // an empty file sets nothing
 	}
 	if second := documents(content); second {
-		l.bad(name, "", "holds more than one document")
+		l.badf(name, "", "holds more than one document")
 		return
 	}
 	w := walker{loader: l, table: table, name: name, seen: make(map[string]int)}
@@ -78,14 +78,14 @@ func (w *walker) at(n *yaml.Node) string { return fmt.Sprintf("%s, line %d", w.n
 // dot behind it.
 func (w *walker) mapping(prefix string, n *yaml.Node) {
 	if n.Kind != yaml.MappingNode {
-		w.bad(w.section(prefix), w.at(n), "is not a section with keys")
+		w.badf(w.section(prefix), w.at(n), "is not a section with keys")
 		return
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, content := n.Content[i], n.Content[i+1]
 		path := prefix + key.Value
 		if line, twice := w.seen[path]; twice {
-			w.bad(shown(path), w.at(key), fmt.Sprintf("occurs again; it is on line %d already", line))
+			w.badf(shown(path), w.at(key), fmt.Sprintf("occurs again; it is on line %d already", line))
 			continue
 		}
 		w.seen[path] = key.Line
@@ -97,7 +97,7 @@ func (w *walker) mapping(prefix string, n *yaml.Node) {
 			w.mapping(path+".", content)
 			continue
 		}
-		w.bad(shown(path), w.at(key), "there is no such key"+w.hint(path))
+		w.badf(shown(path), w.at(key), "there is no such key"+w.hint(path))
 	}
 }
 
@@ -135,7 +135,7 @@ func (w *walker) entry(s setting, n *yaml.Node) {
 	v := value{}
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
-		w.bad(s.key, w.at(n), `has no value; write one, or "" for none`)
+		w.badf(s.key, w.at(n), `has no value; write one, or "" for none`)
 		return
 	case n.Kind == yaml.ScalarNode:
 		v.text = n.Value
@@ -143,16 +143,16 @@ func (w *walker) entry(s setting, n *yaml.Node) {
 		v.isList = true
 		for _, item := range n.Content {
 			if item.Kind != yaml.ScalarNode || item.Tag == "!!null" {
-				w.bad(s.key, w.at(item), "has an element that is not a text")
+				w.badf(s.key, w.at(item), "has an element that is not a text")
 				return
 			}
 			v.list = append(v.list, item.Value)
 		}
 	case n.Kind == yaml.AliasNode:
-		w.bad(s.key, w.at(n), "uses an alias; write the value itself")
+		w.badf(s.key, w.at(n), "uses an alias; write the value itself")
 		return
 	default:
-		w.bad(s.key, w.at(n), "is a section; a value is wanted")
+		w.badf(s.key, w.at(n), "is a section; a value is wanted")
 		return
 	}
 	w.set(s, v, w.at(n))

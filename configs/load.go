@@ -59,10 +59,10 @@ func (l *loader) set(s setting, v value, origin string) {
 	if message == "" {
 		return
 	}
-	l.bad(s.key, origin, message)
+	l.badf(s.key, origin, message)
 }
 
-func (l *loader) bad(key, origin, message string) {
+func (l *loader) badf(key, origin, message string) {
 	l.mistakes = append(l.mistakes, Mistake{Key: key, Source: origin, Message: message})
 }
 
@@ -89,13 +89,13 @@ func (l *loader) environment(table []setting, environ []string) {
 			switch {
 			case !ok:
 			case v == "" && (name == "SECRET_KEY" || name == "ADMIN_PASSWORD"):
-				l.bad(s.key, name, "is set and empty; give it a value or unset it")
+				l.badf(s.key, name, "is set and empty; give it a value or unset it")
 			case v == "":
 			case first == "":
 				first = name
 				l.set(s, value{text: v}, name)
 			case v != variables[first]:
-				l.bad(s.key, name, "contradicts "+first+", which means the same; set one of them")
+				l.badf(s.key, name, "contradicts "+first+", which means the same; set one of them")
 			}
 		}
 	}
@@ -112,6 +112,6 @@ func (l *loader) flags(table []setting, flags map[string]string) {
 		l.set(s, value{text: v}, "--"+s.flag)
 	}
 	for _, name := range slices.Sorted(maps.Keys(rest)) {
-		l.bad("--"+name, "", "there is no such flag")
+		l.badf("--"+name, "", "there is no such flag")
 	}
 }

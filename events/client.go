@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -21,6 +23,10 @@ type ClientConfig struct {
 	// URL is a comma list of nats:// or tls:// servers; it may carry user and
 	// password. It is ignored when InProcess is set.
 	URL string
+	// Lookup, if set, is asked for the URL at every attempt to connect, the first
+	// one included: an embedded broker may listen elsewhere after its restart.
+	// An error means that it is where it was.
+	Lookup func() (string, error)
 	// CredsFile is a NATS credentials file (user JWT and seed), or a file with
 	// an nkey seed alone. It is read again at every reconnection.
 	CredsFile string
@@ -122,10 +128,29 @@ func (c *Client) options(ctx context.Context, cfg ClientConfig) ([]nats.Option, 
 			nats.CustomInboxPrefix(inboxPrefix(RoleServer)),
 		), nil
 	}
+	if cfg.Lookup != nil {
+		options = append(options, nats.SetCustomDialer(lookupDialer{cfg.Lookup, timeout}))
+	}
 	if cfg.CredsFile == "" {
 		return options, nil
 	}
 	return c.fileOptions(options, cfg.CredsFile)
+}
+
+// lookupDialer connects to where the broker is now.
+type lookupDialer struct {
+	lookup  func() (string, error)
+	timeout time.Duration
+}
+
+// Dial implements nats.CustomDialer.
+func (d lookupDialer) Dial(network, address string) (net.Conn, error) {
+	if found, err := d.lookup(); err == nil {
+		if u, err := url.Parse(found); err == nil && u.Host != "" {
+			address = u.Host
+		}
+	}
+	return net.DialTimeout(network, address, d.timeout)
 }
 
 // fileOptions authenticates with a credentials or seed file. The credentials

@@ -64,7 +64,7 @@ func (c *consumer) fetch(ctx context.Context, limit int) ([]jetstream.Msg, error
 		rest, err := c.pull.FetchNoWait(limit - 1)
 		if err != nil {
 			// The first message is in hand; the failure shows at the next fetch.
-			return messages, nil
+			return messages, nil //nolint:nilerr // see above
 		}
 		for m := range rest.Messages() {
 			messages = append(messages, m)

@@ -2,6 +2,7 @@ package events
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -223,7 +224,8 @@ func (e *Embedded) checkAddress(o *server.Options) error {
 		return nil
 	}
 	address := net.JoinHostPort(o.Host, strconv.Itoa(o.Port))
-	l, err := net.Listen("tcp", address)
+	var listen net.ListenConfig
+	l, err := listen.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return fmt.Errorf("the broker cannot listen on %s (%w); free it or set INCIDENTD_NATS_LISTEN", address, err)
 	}

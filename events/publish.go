@@ -55,7 +55,7 @@ func encodeChunk(batch []Event) ([]*nats.Msg, error) {
 			return nil, err
 		}
 		if err != nil || len(chunk) == maxBatch || size+len(body) > maxBatchBytes && len(chunk) > 0 {
-			return chunk, nil
+			return chunk, nil //nolint:nilerr // the event that failed is the first of the next chunk
 		}
 		size += len(body)
 		m := nats.NewMsg(string(e.Type))

@@ -39,7 +39,7 @@ func (c *Client) Tail(ctx context.Context, o TailOptions, handle func(seq uint64
 	t := tail{client: c, options: o, handle: handle}
 	if err := t.open(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the caller ended it
 		}
 		return fmt.Errorf("read the stream: %w", err)
 	}
@@ -50,7 +50,7 @@ func (c *Client) Tail(ctx context.Context, o TailOptions, handle func(seq uint64
 		case errors.As(err, &own):
 			return own.error
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the caller ended it
 		}
 		c.log.Warn("reading the stream was interrupted; trying again", "error", err)
 		t.pull = nil // the broker removes the consumer after tailIdle

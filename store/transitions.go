@@ -110,7 +110,7 @@ func (i Incident) Patch(p IncidentPatch, labels LabelSet, now time.Time) (Transi
 	}
 	manual := i.Classification.State == StateManual
 	textChanged := a.Title != i.Title || a.Description != i.Description
-	byHand := p.Category != nil && *p.Category != nil && !(manual && samePointer(*p.Category, i.Category))
+	byHand := p.Category != nil && *p.Category != nil && (!manual || !samePointer(*p.Category, i.Category))
 	cleared := p.Category != nil && *p.Category == nil && i.Category != nil
 	if byHand && !labels.Has(**p.Category) {
 		return Transition{}, false, &Error{Code: CodeInvalid, Field: "category", Message: "The category is not one of GET /categories."}

@@ -26,6 +26,7 @@ func incident(state State) Incident {
 	switch state {
 	case StatePending:
 		i.AppliedAttempt = 0
+	case StateFailed:
 	case StateClassified, StateManual:
 		category, model, confidence := "A", "tiny", 0.7
 		i.Category = &category

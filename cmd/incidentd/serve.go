@@ -106,7 +106,7 @@ func runApp(env *environment, cmd *cobra.Command, roles app.Role) error {
 	ctx := cmd.Context()
 	if err := a.Start(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil // stopped before it was ready
+			return nil //nolint:nilerr // stopped before it was ready
 		}
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/incidentd/incidentd/store"
@@ -52,7 +53,7 @@ func (t *tx) replay(idem *store.Idempotency) ([]byte, error) {
 	err := t.row("SELECT request_hash, answer, created_at FROM idempotency_keys WHERE user_id = ? AND route = ? AND key = ?",
 		[]any{idem.UserID, idem.Route, idem.Key}, &hash, &answer, &at)
 	switch {
-	case err == sql.ErrNoRows:
+	case errors.Is(err, sql.ErrNoRows):
 		return nil, nil
 	case err != nil:
 		return nil, err

@@ -104,7 +104,7 @@ func (w *writer) rescue(cause error) error {
 			if ruined(cause) {
 				what = "what can be read"
 			}
-			w.store.log.Error(what+" was rescued", "file", path)
+			w.store.log.Error("the database was rescued", "what", what, "file", path)
 			return fmt.Errorf("%w; %s was rescued into %s: move it to %s and start again", cause, what, path, w.store.cfg.Path)
 		}
 		failed = errors.Join(failed, err)

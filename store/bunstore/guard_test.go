@@ -45,7 +45,7 @@ func child(path string) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		fmt.Println(created.Incidents[0].ID)
+		fmt.Fprintln(os.Stdout, created.Incidents[0].ID)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 
 	"github.com/incidentd/incidentd/store"
 )
@@ -62,7 +63,7 @@ func (t *tx) labelSet(id string) (store.LabelSet, error) {
 	}
 	var encoded string
 	err = t.row("SELECT categories FROM label_sets WHERE id = ?", []any{id}, &encoded)
-	if err == sql.ErrNoRows {
+	if errors.Is(err, sql.ErrNoRows) {
 		return store.LabelSet{}, nil
 	}
 	if err != nil {
@@ -157,7 +158,7 @@ func (t *tx) setMeta(key, value string) error {
 func (t *tx) meta(key string) (string, error) {
 	var value string
 	err := t.row("SELECT value FROM meta WHERE key = ?", []any{key}, &value)
-	if err == sql.ErrNoRows {
+	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
 	return value, err

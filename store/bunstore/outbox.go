@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -61,7 +62,7 @@ func (t *tx) close(incidentID, revision, attempt int64, outcome store.Outcome, w
 	var stream int64
 	err := t.row("SELECT stream FROM requests WHERE incident_id = ? AND revision = ? AND attempt = ? AND outcome IS NULL",
 		[]any{incidentID, revision, attempt}, &stream)
-	if err == sql.ErrNoRows {
+	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package bunstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/incidentd/incidentd/store"
 )
@@ -139,7 +140,7 @@ func (s *Store) RequestLost(ctx context.Context, at store.StreamPosition, limit 
 func (t *tx) lost(at store.StreamPosition, limit int) ([]lostRequest, error) {
 	var stream int64
 	err := t.row("SELECT id FROM streams WHERE identity = ?", []any{at.Stream}, &stream)
-	if err == sql.ErrNoRows {
+	if errors.Is(err, sql.ErrNoRows) {
 		stream = 1 << 62 // one that nothing was ever published to
 	} else if err != nil {
 		return nil, err

@@ -61,7 +61,7 @@ func (t *tx) prepare(query string) (*statement, error) {
 	if s, ok := t.prepared[query]; ok {
 		return s, nil
 	}
-	s, err := t.conn.Conn.PrepareContext(context.Background(), query)
+	s, err := t.conn.PrepareContext(context.Background(), query)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +203,7 @@ func (t *tx) incident(scope store.Scope, id int64) (incidentRow, error) {
 // visible turns the absence of a row, and a row outside the scope, into
 // CodeNotFound.
 func visible(row incidentRow, err error, scope store.Scope) (incidentRow, error) {
-	if err == sql.ErrNoRows || err == nil && scope.OwnerID != nil && *scope.OwnerID != row.UserID {
+	if errors.Is(err, sql.ErrNoRows) || err == nil && scope.OwnerID != nil && *scope.OwnerID != row.UserID {
 		return incidentRow{}, notFound("incident")
 	}
 	return row, err

@@ -3,6 +3,7 @@ package bunstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/uptrace/bun"
 
@@ -77,7 +78,7 @@ func (s *Store) oneUser(ctx context.Context, where string, arg any) (store.User,
 func findUser(ctx context.Context, db bun.IDB, where string, arg any) (userRow, error) {
 	var row userRow
 	err := db.NewSelect().Model(&row).Where(where, arg).Scan(ctx)
-	if err == sql.ErrNoRows {
+	if errors.Is(err, sql.ErrNoRows) {
 		err = notFound("account")
 	}
 	return row, err

@@ -164,7 +164,7 @@ func (w *writer) commitSome(group []*job) int {
 	err := w.store.broken()
 	if err == nil {
 		start := time.Now()
-		if n, err = w.attempt(group, errs, false); err == errSplit {
+		if n, err = w.attempt(group, errs, false); errors.Is(err, errSplit) {
 			n, err = w.attempt(group, errs, true)
 		}
 		w.store.metrics.observe(n, time.Since(start), err)

@@ -126,7 +126,7 @@ func (a *App) metricsHandler() http.Handler {
 // serve runs an HTTP server on a listener, and lets requests in hand finish
 // when the program stops.
 func (a *App) serve(name string, s *http.Server, l net.Listener) {
-	ended := make(chan error, 1)
+	ended := make(chan struct{})
 	go func() {
 		var err error
 		if s.TLSConfig != nil {
@@ -137,7 +137,7 @@ func (a *App) serve(name string, s *http.Server, l net.Listener) {
 		if !errors.Is(err, http.ErrServerClosed) {
 			a.fail(fmt.Errorf("the %s cannot go on: %w", name, err))
 		}
-		ended <- err
+		close(ended)
 	}()
 	a.lifecycle.onStop(name, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, drainLimit)

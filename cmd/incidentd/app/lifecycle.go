@@ -109,6 +109,7 @@ func (l *lifecycle) stop(ctx context.Context) error {
 		close(l.stopped)
 		l.mu.Unlock()
 		return nil
+	case phaseStarting, phaseRunning:
 	case phaseStopping:
 		l.mu.Unlock()
 		select {

@@ -97,7 +97,7 @@ func RuntimeConfig(config configs.Config, logger *slog.Logger) classifier.Runtim
 	return classifier.RuntimeConfig{
 		LibraryPath: config.Classifier.Library,
 		Offline:     config.Offline,
-		Notify:      func(message string) { logger.Info(message) },
+		Notify:      func(message string) { logger.Info("the ONNX Runtime library is fetched", "detail", message) },
 	}
 }
 
@@ -121,14 +121,18 @@ func brokerClient(config configs.Config, role events.Role, logger *slog.Logger) 
 	if client.URL != "" {
 		return client, nil
 	}
-	content, err := os.ReadFile(config.BrokerURLFile())
+	client.Lookup = func() (string, error) {
+		content, err := os.ReadFile(config.BrokerURLFile())
+		return strings.TrimSpace(string(content)), err
+	}
+	found, err := client.Lookup()
 	if errors.Is(err, fs.ErrNotExist) {
 		return client, fmt.Errorf("%w: set NATS_URL (and NATS_CREDS), or name the data folder of a running `incidentd serve` with --data-dir; %s has none", ErrNoBroker, config.DataDir)
 	}
 	if err != nil {
 		return client, fmt.Errorf("find the broker's address: %w", err)
 	}
-	client.URL = strings.TrimSpace(string(content))
+	client.URL = found
 	if client.CredsFile == "" {
 		client.CredsFile = events.CredsFile(config.CredsDir(), role)
 	}

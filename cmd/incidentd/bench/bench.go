@@ -111,7 +111,7 @@ func rate(ctx context.Context, workers int, d time.Duration, work func(ctx conte
 	elapsed := time.Since(start)
 	all := slices.Concat(took...)
 	slices.Sort(all)
-	return float64(len(all)) / elapsed.Seconds(), all, errors.Join(append(errs, ctx.Err())...)
+	return float64(len(all)) / elapsed.Seconds(), all, errors.Join(errors.Join(errs...), ctx.Err())
 }
 
 // quantile returns the value at the share q of sorted durations, in

@@ -60,7 +60,7 @@ func (o Options) compareIngest(ctx context.Context, server *server, grouped, sin
 			return err
 		}
 	}
-	posts, err := server.clients(clients)
+	posts, err := server.clients(ctx, clients)
 	if err != nil {
 		return err
 	}
@@ -152,10 +152,10 @@ func (s *server) close() error {
 	return err
 }
 
-func (s *server) clients(n int) ([]*client, error) {
+func (s *server) clients(ctx context.Context, n int) ([]*client, error) {
 	all := make([]*client, n)
 	for i := range all {
-		c, err := dial(s.address, s.token)
+		c, err := dial(ctx, s.address, s.token)
 		if err != nil {
 			return nil, err
 		}
@@ -173,8 +173,8 @@ type client struct {
 	out  []byte
 }
 
-func dial(address, token string) (*client, error) {
-	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+func dial(ctx context.Context, address, token string) (*client, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the benchmark's server: %w", err)
 	}

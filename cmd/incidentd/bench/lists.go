@@ -47,7 +47,7 @@ func Lists(ctx context.Context, o Options, incidents int) (err error) {
 }
 
 func (o Options) readLists(ctx context.Context, server *server, incidents int, middle time.Time) error {
-	c, err := dial(server.address, server.token)
+	c, err := dial(ctx, server.address, server.token)
 	if err != nil {
 		return err
 	}

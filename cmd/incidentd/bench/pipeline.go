@@ -147,7 +147,7 @@ func (o Options) watch(ctx context.Context, p *process) (<-chan string, func() e
 
 // idle sends incidents one at a time and waits for the category of each.
 func (o Options) idle(ctx context.Context, p *process, sample *texts, applied <-chan string) error {
-	c, err := p.client()
+	c, err := p.client(ctx)
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (o Options) idle(ctx context.Context, p *process, sample *texts, applied <-
 // drain sends a backlog as fast as it is taken and returns how many incidents
 // per second got their category, from the first request on.
 func drain(ctx context.Context, p *process, sample *texts, applied <-chan string, backlog int) (float64, error) {
-	c, err := p.client()
+	c, err := p.client(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -254,7 +254,7 @@ func Memory(ctx context.Context, o Options, duration time.Duration) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	c, err := p.client()
+	c, err := p.client(ctx)
 	if err != nil {
 		return err
 	}

@@ -130,7 +130,7 @@ func (p *process) logIn(ctx context.Context) error {
 
 // awaitModel waits until the server reports that its model is loaded.
 func (p *process) awaitModel(ctx context.Context) error {
-	c, err := p.client()
+	c, err := p.client(ctx)
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (p *process) awaitModel(ctx context.Context) error {
 	}
 }
 
-func (p *process) client() (*client, error) { return dial(p.api.Host, p.token) }
+func (p *process) client(ctx context.Context) (*client, error) { return dial(ctx, p.api.Host, p.token) }
 
 // memory reads the resident set size, now and at its highest, in bytes. It is
 // known on Linux only.
