@@ -1,0 +1,59 @@
+package events_test
+
+import (
+	"net"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/incidentd/incidentd/events"
+	"github.com/incidentd/incidentd/events/eventstest"
+)
+
+// TestLookupFollowsABroker finds a broker again that listens elsewhere after
+// its restart.
+func TestLookupFollowsABroker(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cfg := events.EmbeddedConfig{
+		Listen: "127.0.0.1:0", StoreDir: filepath.Join(dir, "js"), CredsDir: filepath.Join(dir, "broker"), MaxStore: 8 << 30,
+	}
+	b, err := events.StartEmbedded(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := b.URL()
+	var now atomic.Pointer[string]
+	now.Store(&first)
+	client, err := events.Connect(eventstest.Context(t), events.ClientConfig{
+		URL: first, Lookup: func() (string, error) { return *now.Load(), nil },
+		CredsFile: events.CredsFile(cfg.CredsDir, events.RoleServer),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := b.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	// Somebody else has the port now.
+	taken, err := net.Listen("tcp", strings.TrimPrefix(first, "nats://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	if b, err = events.StartEmbedded(cfg); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := b.Shutdown(); err != nil {
+			t.Error(err)
+		}
+	}()
+	second := b.URL()
+	now.Store(&second)
+	if err := client.EnsureTopology(eventstest.Context(t), events.DefaultTopology()); err != nil {
+		t.Fatalf("the client did not follow: %v", err)
+	}
+}
