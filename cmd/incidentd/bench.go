@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -85,40 +86,28 @@ func (b *benchmark) ingest() *cobra.Command {
 	})
 }
 
-func (b *benchmark) lists() *cobra.Command {
-	var incidents int
-	cmd := b.command("lists", "Lists of 100 by each filter and order, and the counts", func(cmd *cobra.Command, o bench.Options) error {
-		if incidents < 1 {
-			return usagef("--incidents must be above 0")
+// sized makes a benchmark with a flag for its size.
+func (b *benchmark) sized(use, short, flag, usage string, size int, run func(context.Context, bench.Options, int) error) *cobra.Command {
+	cmd := b.command(use, short, func(cmd *cobra.Command, o bench.Options) error {
+		if size < 1 {
+			return usagef("--%s must be above 0", flag)
 		}
-		return bench.Lists(cmd.Context(), o, incidents)
+		return run(cmd.Context(), o, size)
 	})
-	cmd.Flags().IntVar(&incidents, "incidents", 1_000_000, "incidents in the database")
+	cmd.Flags().IntVar(&size, flag, size, usage)
 	return cmd
+}
+
+func (b *benchmark) lists() *cobra.Command {
+	return b.sized("lists", "Lists of 100 by each filter and order, and the counts", "incidents", "incidents in the database", 1_000_000, bench.Lists)
 }
 
 func (b *benchmark) queues() *cobra.Command {
-	var incidents int
-	cmd := b.command("queues", "Relay and updater on the embedded broker", func(cmd *cobra.Command, o bench.Options) error {
-		if incidents < 1 {
-			return usagef("--incidents must be above 0")
-		}
-		return bench.Queues(cmd.Context(), o, incidents)
-	})
-	cmd.Flags().IntVar(&incidents, "incidents", 50_000, "events and results to move")
-	return cmd
+	return b.sized("queues", "Relay and updater on the embedded broker", "incidents", "events and results to move", 50_000, bench.Queues)
 }
 
 func (b *benchmark) pipeline() *cobra.Command {
-	var backlog int
-	cmd := b.command("pipeline", "From request to category: one at a time, and a backlog", func(cmd *cobra.Command, o bench.Options) error {
-		if backlog < 1 {
-			return usagef("--backlog must be above 0")
-		}
-		return bench.Pipeline(cmd.Context(), o, backlog)
-	})
-	cmd.Flags().IntVar(&backlog, "backlog", 10_000, "incidents in the backlog")
-	return cmd
+	return b.sized("pipeline", "From request to category: one at a time, and a backlog", "backlog", "incidents in the backlog", 10_000, bench.Pipeline)
 }
 
 func (b *benchmark) memory() *cobra.Command {

@@ -68,6 +68,21 @@ func (o Options) openStore(ctx context.Context, dir string, group int) (*bunstor
 	})
 }
 
+// withStore opens a new database in a folder of its own for one benchmark.
+func (o Options) withStore(ctx context.Context, use func(dir string, s *bunstore.Store) error) (err error) {
+	dir, remove, err := o.temporary()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	s, err := o.openStore(ctx, dir, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return use(dir, s)
+}
+
 // account adds the user to whom the incidents of a benchmark belong.
 func account(ctx context.Context, s store.Users, passwordHash string) (store.User, error) {
 	return s.CreateUser(ctx, store.NewUser{Email: "bench@example.org", PasswordHash: passwordHash, Role: store.RoleAdmin})

@@ -24,17 +24,11 @@ import (
 // validation, incident, history, outbox row, search index, group commit. It is
 // compared, by turns, with the same rows committed one request at a time, and
 // with the bare group-commit writer without HTTP.
-func Ingest(ctx context.Context, o Options) (err error) {
-	dir, remove, err := o.temporary()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, remove()) }()
-	grouped, err := o.openStore(ctx, dir, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, grouped.Close()) }()
+func Ingest(ctx context.Context, o Options) error {
+	return o.withStore(ctx, func(dir string, s *bunstore.Store) error { return o.ingest(ctx, dir, s) })
+}
+
+func (o Options) ingest(ctx context.Context, dir string, grouped *bunstore.Store) (err error) {
 	single, err := o.openStore(ctx, dir, 1)
 	if err != nil {
 		return err

@@ -21,17 +21,11 @@ const filling = 1000
 // Lists fills a database with incidents and measures, over HTTP and one
 // request at a time, the first page of 100 by each filter and order, a page in
 // the middle, and the counts.
-func Lists(ctx context.Context, o Options, incidents int) (err error) {
-	dir, remove, err := o.temporary()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, remove()) }()
-	s, err := o.openStore(ctx, dir, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
+func Lists(ctx context.Context, o Options, incidents int) error {
+	return o.withStore(ctx, func(_ string, s *bunstore.Store) error { return o.lists(ctx, s, incidents) })
+}
+
+func (o Options) lists(ctx context.Context, s *bunstore.Store, incidents int) (err error) {
 	server, err := startServer(ctx, o, s)
 	if err != nil {
 		return err

@@ -50,17 +50,11 @@ func (b *broker) close() error {
 // the broker's acknowledgement, and the updater, from results in the stream to
 // applied and acknowledged ones. Both run on the embedded broker, which syncs
 // its file before it acknowledges.
-func Queues(ctx context.Context, o Options, incidents int) (err error) {
-	dir, remove, err := o.temporary()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, remove()) }()
-	s, err := o.openStore(ctx, dir, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
+func Queues(ctx context.Context, o Options, incidents int) error {
+	return o.withStore(ctx, func(dir string, s *bunstore.Store) error { return o.queues(ctx, dir, s, incidents) })
+}
+
+func (o Options) queues(ctx context.Context, dir string, s *bunstore.Store, incidents int) (err error) {
 	b, err := startBroker(ctx, o, dir)
 	if err != nil {
 		return err
