@@ -23,6 +23,8 @@ incidentd serve starts everything in one process; it needs no configuration.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.Version, _ = buildVersion()
+	root.SetVersionTemplate("incidentd {{.Version}}\n")
 	root.PersistentFlags().String("config", "", "configuration file (YAML)")
 	env.settings(root.PersistentFlags(), "data-dir", "offline", "log-level", "log-format")
 	root.AddCommand(commands(env)...)

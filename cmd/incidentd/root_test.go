@@ -46,6 +46,7 @@ func TestExitCodes(t *testing.T) {
 		{line: "help", code: 0, says: "Usage:"},
 		{line: "help serve", code: 0, says: "incidentd serve"},
 		{line: "version", code: 0, says: "onnxruntime "},
+		{line: "--version", code: 0, says: "incidentd "},
 		{line: "config check", code: 0, says: "right"},
 		{line: "config example", code: 0, says: "data_dir:"},
 		{line: "", code: 2, says: "a command is missing"},
