@@ -28,8 +28,12 @@ func identify(path string) (files, error) {
 	return files{db, wal}, err
 }
 
-// headerSize is the least that a database file can have.
-const headerSize = 100
+// headerSize is the least that a database file can have; it begins with magic
+// (SQLite, "Database File Format", 1.3).
+const (
+	headerSize = 100
+	magic      = "SQLite format 3\x00"
+)
 
 // lost says that the database's files are no longer at their path.
 type lost struct{ error }
@@ -47,11 +51,27 @@ func (s *Store) verifyFiles() error {
 		err = fmt.Errorf("%s was replaced by another file", s.cfg.Path)
 	}
 	if err == nil {
+		err = s.verifyHeader()
+	}
+	if err == nil {
 		return nil
 	}
 	err = lost{fmt.Errorf("the database file or its log was removed or replaced while it was open: %w", err)}
 	s.fail(err)
 	return unavailable("The database file was removed or replaced.", err)
+}
+
+// verifyHeader fails when the file at the path is the one that was opened, but
+// something else was written into it.
+func (s *Store) verifyHeader() error {
+	var begin [len(magic)]byte
+	if _, err := s.header.ReadAt(begin[:], 0); err != nil {
+		return fmt.Errorf("read %s: %w", s.cfg.Path, err)
+	}
+	if string(begin[:]) != magic {
+		return fmt.Errorf("%s was overwritten", s.cfg.Path)
+	}
+	return nil
 }
 
 // fail ends the writing for good and tells the program.

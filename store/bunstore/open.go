@@ -75,6 +75,7 @@ type Store struct {
 	lock    *flock.Flock // nil without Config.Exclusive
 	remark  bool         // the file was marked as closed cleanly when a command opened it
 	files   files
+	header  *os.File // the database file, to see whether it still is one
 	writing *bun.DB
 	readers *bun.DB
 
@@ -153,6 +154,11 @@ func (s *Store) open(ctx context.Context) error {
 		}
 	}
 	if err := s.connect(ctx, path); err != nil {
+		return err
+	}
+	// It is closed after SQLite has closed its own: closing any descriptor of a
+	// file gives up the process's locks on it (fcntl(2)).
+	if s.header, err = os.Open(path); err != nil {
 		return err
 	}
 	if s.files, err = identify(path); err != nil {
@@ -318,6 +324,9 @@ func (s *Store) release() error {
 		}
 	}
 	errs = append(errs, s.disconnect())
+	if s.header != nil {
+		errs = append(errs, s.header.Close())
+	}
 	if whole && (s.cfg.Exclusive || s.remark && marked(s.cfg.Path)) {
 		errs = append(errs, markClean(s.cfg.Path))
 	}
