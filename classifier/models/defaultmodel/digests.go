@@ -5,7 +5,7 @@ package defaultmodel
 // digests pins the embedded files.
 var digests = map[string]string{
 	"config.json":    "5dd8bc39f8d0f5ad50ed3697d803141cb7cbff8f690486ccee540cd64eb610f2",
-	"model.onnx":     "b3a7eb64e9c9e682a1e9aef7f3505613e969da166765a2d7303dff2206770380",
+	"model.onnx":     "b64723db04a717803edd65d26daba3b2ed793f85b7a820ce9d588e594823c052",
 	"tokenizer.json": "9f14d478e5eab9cfa6931fc268ddd132af71d0e4154b40874d790ee8f595ef8c",
-	"zeroshot.json":  "0c7625e478d0bcaa2ea58d496d8f1a8cefc2923027781786bd88e8a88c12b381",
+	"zeroshot.json":  "39ae2045c5f8f974113e1056a8beca9de2df8fc9a8c498d70f89e0b51d56928b",
 }
