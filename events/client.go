@@ -150,7 +150,7 @@ func (d lookupDialer) Dial(network, address string) (net.Conn, error) {
 			address = u.Host
 		}
 	}
-	return (&net.Dialer{Timeout: d.timeout}).Dial(network, address) //nolint:noctx // the client library gives none
+	return (&net.Dialer{Timeout: d.timeout}).Dial(network, address)
 }
 
 // fileOptions authenticates with a credentials or seed file. The credentials
