@@ -200,7 +200,7 @@ func (r *Relay) publishOne(work context.Context, w window, m *marker) error {
 	select {
 	case m.queue <- published:
 		return err
-	case <-m.ended: // the database is in trouble: nothing more for now
+	case <-m.ended: // the database is in trouble: nothing more is marked
 		r.unmarked = append(r.unmarked, published...)
 		return errors.Join(err, m.err)
 	}

@@ -1,29 +1,46 @@
 package ort
 
 import (
+	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
+// priority is the nice value of the calling thread.
+type priority struct {
+	nice int
+	err  error
+}
+
+func ownPriority() priority {
+	// The system call returns 20 minus the nice value.
+	value, err := unix.Getpriority(unix.PRIO_PROCESS, unix.Gettid())
+	return priority{20 - value, err}
+}
+
 // The nice value belongs to the owned thread alone.
 func TestOwnThreadLowersItsPriority(t *testing.T) {
 	t.Parallel()
-	type priority struct {
-		value int
-		err   error
-	}
-	got := make(chan priority)
+	lowered, done := make(chan priority), make(chan struct{})
 	go func() {
-		OwnThread(7)
-		// The system call returns 20 minus the nice value.
-		value, err := unix.Getpriority(unix.PRIO_PROCESS, unix.Gettid())
-		got <- priority{value, err}
+		before := ownPriority()
+		OwnThread(min(before.nice+7, maxNice))
+		lowered <- ownPriority()
+		<-done // the thread is kept until the other one was looked at
 	}()
-	if p := <-got; p.err != nil || p.value != 20-7 {
-		t.Errorf("the priority is %d, %v", p.value, p.err)
+	defer close(done)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	other := ownPriority()
+	got := <-lowered
+	if got.err != nil || got.nice != min(other.nice+7, maxNice) {
+		t.Errorf("the thread's priority is %+v, another's %+v", got, other)
 	}
-	if value, err := unix.Getpriority(unix.PRIO_PROCESS, unix.Getpid()); err != nil || value == 20-7 {
-		t.Errorf("the process's priority is %d, %v", value, err)
+	if now := ownPriority(); now != other {
+		t.Errorf("another thread's priority went from %+v to %+v", other, now)
 	}
 }
+
+// maxNice is the lowest priority there is.
+const maxNice = 19

@@ -244,7 +244,7 @@ func (l *link) answer(ctx context.Context, limit int, handler func(context.Conte
 		case <-l.connected:
 		}
 		if err := l.client.Load().Serve(ctx, limit, handler); err != nil && ctx.Err() == nil {
-			l.log.Warn("questions are not answered for now", "error", err)
+			l.log.Warn("questions are not answered; trying again soon", "error", err)
 		}
 		if !after(ctx, connectPauseMax) {
 			return
