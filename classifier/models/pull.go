@@ -154,7 +154,7 @@ func (p *pull) choose(ctx context.Context, name string) error {
 	return nil
 }
 
-// pinCommit replaces a preset's branch by the commit that it stands for now.
+// pinCommit replaces a preset's branch by the commit that it stands for at the moment.
 func (p *pull) pinCommit(ctx context.Context) error {
 	if len(p.preset.Revision) == 40 && isHex(p.preset.Revision) {
 		return nil
