@@ -159,16 +159,19 @@ func (k *checker) address(key, address string) bool {
 const exampleKey = "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7"
 
 func (k *checker) auth() {
-	least, known := auth.Algorithms()[k.Auth.Algorithm]
+	algorithm := k.Auth.Algorithm
+	least, known := auth.Algorithms()[algorithm]
 	if !known {
-		k.badf("auth.algorithm", "%s is none of HS256, HS384, HS512", quoted(k.Auth.Algorithm))
+		k.badf("auth.algorithm", "%s is none of HS256, HS384, HS512", quoted(algorithm))
+		algorithm = "HS256" // the key must at least do for the one that asks least
+		least = auth.Algorithms()[algorithm]
 	}
 	switch key := k.Auth.SecretKey; {
 	case key == "":
 	case key == exampleKey:
 		k.badf("auth.secret_key", "is the key of a published example; make one of your own")
-	case known && len(key) < least:
-		k.badf("auth.secret_key", "has %d bytes; %s needs at least %d", len(key), k.Auth.Algorithm, least)
+	case len(key) < least:
+		k.badf("auth.secret_key", "has %d bytes; %s needs at least %d", len(key), algorithm, least)
 	}
 	if k.Auth.TokenMinutes < 1 || k.Auth.TokenMinutes > 60*24*366 {
 		k.badf("auth.access_token_expire_minutes", "%d is not between 1 and %d", k.Auth.TokenMinutes, 60*24*366)

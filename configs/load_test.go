@@ -321,6 +321,10 @@ func TestSecretKeyIsAsLongAsTheHash(t *testing.T) {
 			t.Errorf("%s with %d bytes: %v", algorithm, least-1, list)
 		}
 	}
+	both := mistakes(t, configs.Source{Environ: []string{"ALGORITHM=RS256", "SECRET_KEY=short"}})
+	if len(both) != 2 || both[0].Key != "auth.algorithm" || both[1].Key != "auth.secret_key" {
+		t.Errorf("an unknown algorithm and a key too short for any: %v", both)
+	}
 	published := "SECRET_KEY=09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7"
 	if list := mistakes(t, configs.Source{Environ: []string{published}}); len(list) != 1 {
 		t.Errorf("the key of the tutorial: %v", list)

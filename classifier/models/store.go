@@ -120,7 +120,7 @@ func unknown(name string) error {
 	for i, p := range presets {
 		known[i] = p.Name
 	}
-	return fmt.Errorf("%w %q: known are %s, hub repositories as OWNER/NAME, and folders by path", ErrUnknown, name, strings.Join(known, ", "))
+	return fmt.Errorf("%w %q: known are %s (\"incidentd model list\" shows all), hub repositories as OWNER/NAME, and folders by path", ErrUnknown, name, strings.Join(known, ", "))
 }
 
 // folderSource takes a folder that the user named.
