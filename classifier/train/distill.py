@@ -1,14 +1,17 @@
-"""Step 4: multilingual distillation (Reimers & Gurevych 2020).
+"""Step 4: distillation into the smaller student, multilingual (Reimers & Gurevych 2020).
 
-For each English sentence the student must put its mean-pooled vector, of the English text and of its translations,
-where the teacher puts the English one: cosine plus the teacher's in-batch similarities. The <s> vector is trained the
-same way with a smaller weight, because the classifier reads it later. Runs for --minutes, saves checkpoints.
+For each English sentence the student must put its mean-pooled vector, of the English text and of its translations, where the teacher
+puts the English one; for texts without translations (the authored ones, label names, definitions) where the teacher puts the text
+itself. The teacher's vectors lie in a narrow cone, so both sides lose the teacher's mean vector before cosine and similarities are
+taken. The <s> vector is trained the same way with a smaller weight, because the classifier reads it later. Runs for --minutes, saves
+checkpoints.
 
 Two processes of one thread each learn from different sentences; every --average steps their weights are averaged (local
 SGD, Stich 2019). On a machine that others use too that wastes less than two threads, which wait for each other at every
 operation.
 """
 import argparse
+import glob
 import json
 import math
 import os
@@ -19,9 +22,11 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from tokenizers import Tokenizer
-from transformers import AutoModel, XLMRobertaForSequenceClassification
+from transformers import XLMRobertaForSequenceClassification
 
-from student import teacher_folder
+from e5 import E5
+from student import teacher as load_teacher
+from vocabulary import teacher_tokenizer
 
 
 SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -57,15 +62,34 @@ def average(model, go):
     return flag.item() > 0
 
 
+def single_texts(a):
+    """Texts that the teacher reads itself: authored texts, names of labels, definitions and names of terms in all languages."""
+    texts = []
+    for path in sorted(glob.glob(os.path.join(a.data, "*.jsonl"))):
+        if os.path.basename(path).startswith(("dev", "heldout", "oneliners")):
+            continue
+        for line in open(path, encoding="utf-8"):
+            r = json.loads(line)
+            texts += [r["text"]] * 2 if "text" in r else [n for names in r["names"].values() for n in names]
+    lexicon = json.load(open(a.lexicon, encoding="utf-8"))
+    texts += [g[0] for g in lexicon["glosses"]][::3]
+    texts += [random.choice(names) for t in lexicon["terms"] for names in t.values()]
+    random.shuffle(texts)
+    return texts
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--pairs", required=True)
     ap.add_argument("--vocab", required=True)
+    ap.add_argument("--data", required=True)
+    ap.add_argument("--lexicon", required=True)
+    ap.add_argument("--e5", default=None)
     ap.add_argument("--init", required=True)
     ap.add_argument("--out", required=True)
-    ap.add_argument("--minutes", type=float, default=15)
+    ap.add_argument("--minutes", type=float, default=25)
     ap.add_argument("--tokens", type=int, default=2500, help="padded student tokens per step and process")
-    ap.add_argument("--lr", type=float, default=3e-4)
+    ap.add_argument("--lr", type=float, default=2e-4)
     ap.add_argument("--max-len", type=int, default=48)
     ap.add_argument("--procs", type=int, default=2)
     ap.add_argument("--average", type=int, default=20)
@@ -81,9 +105,8 @@ def run(rank, a):
     torch.set_num_threads(1)
     new = Tokenizer.from_file(os.path.join(a.vocab, "tokenizer.json"))
     new.enable_truncation(a.max_len)
-    old = Tokenizer.from_file(os.path.join(teacher_folder(), "tokenizer.json"))
-    old.no_padding()
-    old.enable_truncation(a.max_len)
+    old = teacher_tokenizer(E5(a.e5).pieces)
+    old.enable_truncation(a.max_len + 2)
     groups = {}
     for line in open(a.pairs, encoding="utf-8"):
         r = json.loads(line)
@@ -95,33 +118,38 @@ def run(rank, a):
         groups.setdefault(r["en"], []).append((r["lang"], r["text"]))
     keys = list(groups)
     random.shuffle(keys)
-    print(len(keys), "English sentences", flush=True)
-    teacher = AutoModel.from_pretrained(teacher_folder(), attn_implementation="eager").eval()
+    alone = single_texts(a)
+    print(len(keys), "English sentences,", len(alone), "texts without translations", flush=True)
+    teacher = load_teacher(a.e5)
     model = XLMRobertaForSequenceClassification.from_pretrained(a.init, attn_implementation="eager").train()
     emb = model.roberta.embeddings.word_embeddings.weight
     body = [p for p in model.roberta.parameters() if p is not emb]
     opt = torch.optim.AdamW([{"params": [emb], "lr": 3 * a.lr}, {"params": body, "lr": a.lr}], betas=(0.9, 0.98),
                             weight_decay=0.01, fused=True)
     base = [g["lr"] for g in opt.param_groups]
-    start, step, pos, saved, run = time.time(), 0, 0, time.time(), []
-    weight = {"hi": 3, "ar": 2, "vi": 2, "tr": 1.5, "ko": 1.3, "ja": 1.3, "zh": 1.3}
+    start, step, pos, saved, run, mean = time.time(), 0, 0, time.time(), [], None
+    weight = {"hi": 3, "ar": 2, "vi": 2, "tr": 1.5, "ko": 1.5, "ja": 1.5, "zh": 1.5}
 
     def batches():
         nonlocal pos
         while True:
-            chunk = keys[pos:pos + 4096]
-            pos += 4096
+            chunk = keys[pos:pos + 3072]
+            pos += 3072
             if pos >= len(keys):
                 random.shuffle(keys)
                 pos = 0
-            e_old = old.encode_batch(chunk)
+            chunk = chunk + random.sample(alone, 1536)
+            e_old = old.encode_batch(["query: " + c for c in chunk])
             items = []
             flat, owner = [], []
             for k, en in enumerate(chunk):
-                options = groups[en]
+                options = groups.get(en) if k < len(chunk) - 1536 else None
+                if options is None:
+                    flat.append(en), owner.append(k)
+                    continue
                 picks = random.choices(options, [weight.get(l, 1) for l, _ in options], k=min(3, len(options)))
                 texts = {t for _, t in picks}
-                if random.random() < 0.35:
+                if random.random() < 0.5:
                     texts.add(en)
                 for t in sorted(texts):
                     flat.append(t), owner.append(k)
@@ -153,15 +181,16 @@ def run(rank, a):
         scale = min(1, (step + 1) / 100) * max(0.02, 0.5 * (1 + math.cos(math.pi * min(frac, 1))))
         for g, b in zip(opt.param_groups, base):
             g["lr"] = b * scale
-        ti, tm = pad(t_ids, 0)
+        ti, tm = pad(t_ids, 1)
         si, sm = pad(s_ids, 1)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             with torch.no_grad():
-                tv = pool(teacher(input_ids=ti, attention_mask=tm).last_hidden_state, tm)
+                tv = pool(teacher(input_ids=ti, attention_mask=tm).last_hidden_state, tm)[:len(t_ids)]
             h = model.roberta(input_ids=si, attention_mask=sm).last_hidden_state
         sv, cls = pool(h, sm), F.normalize(h[:, 0].float(), dim=-1)
         own = torch.tensor(owner)
-        sv, cls, tv = sv[:len(s_ids)], cls[:len(s_ids)], tv[:len(t_ids)]
+        mean = tv.mean(0) if mean is None else 0.99 * mean + 0.01 * tv.mean(0)
+        sv, cls, tv = (F.normalize(v - mean, dim=-1) for v in (sv[:len(s_ids)], cls[:len(s_ids)], tv))
         target = tv[own]
         p = F.softmax(target @ tv.T / 0.05, -1)
         loss = 10 * (1 - (sv * target).sum(-1)).mean() - (p * F.log_softmax(sv @ tv.T / 0.05, -1)).sum(-1).mean() \

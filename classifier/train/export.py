@@ -1,4 +1,4 @@
-"""Step 7: the ONNX files. Writes the encoder's graph op by op (opset 20), fp32 and int8.
+"""Step 6: the ONNX files. Writes the encoder's graph op by op (opset 20), fp32 and int8.
 
 int8: per-channel symmetric int8 weights; activations are uint8, scaled at run time per tensor (DynamicQuantizeLinear +
 MatMulInteger, which ONNX Runtime fuses); the word table is int8 with one scale per row; the classifier head stays fp32.
@@ -16,6 +16,8 @@ from onnx import TensorProto as T
 from onnx import helper as h
 from onnx import numpy_helper as nh
 from transformers import XLMRobertaForSequenceClassification
+
+from examples import TEMPLATES
 
 
 class Graph:
@@ -129,7 +131,7 @@ def main():
         for k in ("_name_or_path", "dtype", "transformers_version"):
             cfg.pop(k, None)
         json.dump(cfg, open(os.path.join(folder, "config.json"), "w"), indent=2, sort_keys=True)
-        json.dump({"hypothesis_template": "This example is {}.", "min_confidence": a.min_confidence},
+        json.dump({"hypothesis_template": TEMPLATES[0], "min_confidence": a.min_confidence},
                   open(os.path.join(folder, "zeroshot.json"), "w"), indent=2)
         print(folder, round(sum(os.path.getsize(os.path.join(folder, f)) for f in os.listdir(folder)) / 1e6, 1), "MB")
     model.save_pretrained(a.out + "-fp32")

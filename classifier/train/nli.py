@@ -1,9 +1,8 @@
-"""Steps 5 and 6: tuning on topics (one text at a time), then training as an NLI cross-encoder.
+"""Step 5: training as an NLI cross-encoder.
 
---stage tune: text vectors against label-name vectors (contrastive), five times cheaper per text than pairs; half of each
-step keeps the distilled space by translation pairs.
 --stage nli: text x hypothesis pairs. Listwise softmax over the entailment logits of a candidate set, as the zero-shot
 pipeline uses them, plus the three-class loss for sets with a certain answer.
+--stage pseudo: the teacher's similarities for catalogue sentences and phrases, one of the sources of examples (Pseudo).
 """
 import argparse
 import json
@@ -17,17 +16,19 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from tokenizers import Tokenizer
-from transformers import AutoModel, XLMRobertaForSequenceClassification
+from transformers import XLMRobertaForSequenceClassification
 
 from distill import SIZES, average, pad, pool
-from examples import FIVE, LANGS, Examples
-from student import teacher_folder
+from e5 import E5
+from examples import FIVE, LANGS, TEMPLATES, Examples
+from student import teacher as load_teacher
+from vocabulary import teacher_tokenizer
 
 
 class Pseudo:
     """Catalogue sentences with short catalogue phrases as labels; the teacher's similarity is the answer."""
 
-    def __init__(self, pairs, cache, premises=10000, labels=4000):
+    def __init__(self, pairs, cache, e5=None, premises=10000, labels=4000):
         if os.path.exists(cache + ".json"):
             d = json.load(open(cache + ".json", encoding="utf-8"))
             self.labels, self.premises, self.by, self.good = d["labels"], d["premises"], d["by"], d["good"]
@@ -44,19 +45,21 @@ class Pseudo:
         rng.shuffle(short), rng.shuffle(long_)
         self.labels, self.premises = short[:labels], long_[:premises]
         self.by = {e: by[e] for e in self.labels + self.premises}
-        tok = Tokenizer.from_file(os.path.join(teacher_folder(), "tokenizer.json"))
-        tok.no_padding(), tok.enable_truncation(48)
-        teacher = AutoModel.from_pretrained(teacher_folder(), attn_implementation="eager").eval()
+        tok = teacher_tokenizer(E5(e5).pieces)
+        tok.enable_truncation(48)
+        teacher = load_teacher(e5)
         texts = self.labels + self.premises
-        enc = [e.ids for e in tok.encode_batch(texts)]
+        enc = [e.ids for e in tok.encode_batch(["query: " + t for t in texts])]
         v = np.zeros((len(texts), 384), np.float32)
         order = sorted(range(len(texts)), key=lambda i: len(enc[i]))
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
             for k in range(0, len(order), 128):
                 part = order[k:k + 128]
-                ids, m = pad([enc[i] for i in part], 0)
+                ids, m = pad([enc[i] for i in part], 1)
                 v[part] = pool(teacher(input_ids=ids, attention_mask=m).last_hidden_state, m)[:len(part)].numpy()
         n = len(self.labels)
+        v -= v.mean(0)  # the vectors lie in a narrow cone
+        v /= np.linalg.norm(v, axis=1, keepdims=True)
         self.lv, self.pv = v[:n], v[n:]
         self.good = []
         self.top = np.zeros((len(self.premises), 200), np.int32)
@@ -96,7 +99,7 @@ def dev_accuracy(model, tok, path, limit=None):
     rows = [json.loads(l) for l in open(path, encoding="utf-8")]
     if limit:
         rows = rows[::len(rows) // limit]
-    hyp = [tok.encode("This example is %s." % l, add_special_tokens=False).ids for l in FIVE]
+    hyp = [tok.encode(TEMPLATES[0].format(l), add_special_tokens=False).ids for l in FIVE]
     enc = [tok.encode(r["text"], add_special_tokens=False).ids for r in rows]
     order = sorted(range(len(rows)), key=lambda i: len(enc[i]))
     hit = {}
@@ -115,19 +118,21 @@ def dev_accuracy(model, tok, path, limit=None):
 
 def arguments():
     ap = argparse.ArgumentParser()
-    ap.add_argument("--stage", choices=["pseudo", "tune", "nli"], required=True)
+    ap.add_argument("--stage", choices=["pseudo", "nli"], required=True)
     ap.add_argument("--work", required=True)
     ap.add_argument("--data", required=True)
     ap.add_argument("--vocab", required=True)
-    ap.add_argument("--init", required=True)
-    ap.add_argument("--out", required=True)
+    ap.add_argument("--init")
+    ap.add_argument("--out")
+    ap.add_argument("--e5", default=None)
     ap.add_argument("--minutes", type=float, default=20)
-    ap.add_argument("--tokens", type=int, default=2560, help="padded tokens per step and process")
-    ap.add_argument("--lr", type=float, default=2e-4)
+    ap.add_argument("--tokens", type=int, default=3200, help="padded tokens per step and process")
+    ap.add_argument("--lr", type=float, default=1.5e-4)
     ap.add_argument("--max-len", type=int, default=112)
     ap.add_argument("--seed", type=int, default=7)
     ap.add_argument("--share", type=float, default=0.42, help="share of examples with the five production labels")
-    ap.add_argument("--freeze", action="store_true", help="keep the word embeddings (faster; the body learns)")
+    ap.add_argument("--words", action="store_true", help="train the word embeddings too")
+    ap.add_argument("--dropout", type=float, default=0.0)
     ap.add_argument("--procs", type=int, default=2, help="processes of one thread each, as in distill.py")
     ap.add_argument("--average", type=int, default=20)
     return ap.parse_args()
@@ -141,13 +146,13 @@ def run(rank, a):
     torch.set_num_threads(1)
     main_rank = rank == 0
     tok = Tokenizer.from_file(os.path.join(a.vocab, "tokenizer.json"))
-    model = XLMRobertaForSequenceClassification.from_pretrained(a.init, attn_implementation="eager").train()
+    model = XLMRobertaForSequenceClassification.from_pretrained(a.init, attn_implementation="eager", hidden_dropout_prob=a.dropout).train()
     emb = model.roberta.embeddings.word_embeddings.weight
     head = list(model.classifier.parameters())
     skip = {id(p) for p in head} | {id(emb)}
     body = [p for p in model.parameters() if id(p) not in skip]
-    emb.requires_grad_(not a.freeze)
-    opt = torch.optim.AdamW([{"params": [emb], "lr": 2 * a.lr}] * (not a.freeze) + [{"params": body, "lr": a.lr}, {"params": head, "lr": 3 * a.lr}],
+    emb.requires_grad_(a.words)
+    opt = torch.optim.AdamW([{"params": [emb], "lr": 2 * a.lr}] * a.words + [{"params": body, "lr": a.lr}, {"params": head, "lr": 3 * a.lr}],
                             betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     base = [g["lr"] for g in opt.param_groups]
     start, step, seen, saved = time.time(), 0, 0, time.time()
@@ -166,57 +171,6 @@ def run(rank, a):
         opt.step()
         opt.zero_grad(set_to_none=True)
         return (step + 1) % a.average != 0 or average(model, go)
-
-    if a.stage == "tune":
-        ex = Examples(a.data, seed=a.seed + 1000 * rank)
-        pairs = []
-        for line in open(os.path.join(a.work, "pairs.jsonl"), encoding="utf-8"):
-            if random.random() < 0.05:
-                r = json.loads(line)
-                if 4 <= len(r["en"].split()) <= 24:
-                    pairs.append((r["text"], r["en"]))
-        topics = [t for ts in ex.topics.values() for t in ts]
-        enc = lambda texts, n: pad([[0] + e.ids[:n - 2] + [2] for e in tok.encode_batch(texts, add_special_tokens=False)], 1)
-        losses = []
-        start = time.time()
-        more = True
-        while more:
-            go = schedule()
-            part = [random.choice(ex.train) for _ in range(28)] + [random.choice(ex.more or ex.train) for _ in range(12)]
-            extra = random.sample(ex.authored, min(20, len(ex.authored))) if ex.authored else []
-            lang = random.choice(LANGS + ["en"] * 6)
-            names = [ex.pick(ex.names[t], lang) for t in topics] + [ex.pick(ex.names[l], lang) for l in FIVE]
-            if extra:
-                alls = sorted({e[1] for e in extra})
-                where = {e[1]: e[0] for e in extra}
-                names += [ex.pick(ex.sets[where[l]][l]["names"], lang) for l in alls]
-            some = random.sample(pairs, 20)
-            ti, tm = enc([ex.noise(r["text"], r["lang"]) for r in part] + [e[3] for e in extra], 64)
-            ni, nm = enc(names, 16)
-            pi, pm = enc([x for p in some for x in p], 32)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                ht, hn, hp = [model.roberta(input_ids=i, attention_mask=m).last_hidden_state for i, m in ((ti, tm), (ni, nm), (pi, pm))]
-            vt, vn, vp = pool(ht, tm), pool(hn, nm)[:len(names)], pool(hp, pm)[:40]
-            k, with_topic = len(part), 28
-            s = vt[:k + len(extra)] @ vn.T / 0.05
-            gold = torch.tensor([topics.index(r["topic"]) for r in part[:with_topic]])
-            gold5 = torch.tensor([FIVE.index(r["label"]) for r in part])
-            nt = len(topics)
-            loss = F.cross_entropy(s[:with_topic, :nt], gold) + F.cross_entropy(s[:k, nt:nt + 5], gold5)
-            if extra:
-                loss = loss + 0.3 * F.cross_entropy(s[k:, nt + 5:], torch.tensor([alls.index(e[1]) for e in extra]))
-            z = vp[0::2] @ vp[1::2].T / 0.05
-            loss = loss + 0.5 * F.cross_entropy(z, torch.arange(len(z)))
-            more = update(loss, go)
-            losses.append(((s[:k, nt:nt + 5].argmax(1) == gold5).float().mean().item(), loss.item()))
-            step += 1
-            if step % 20 == 0 and main_rank:
-                m = np.mean(losses[-20:], 0)
-                print(f"step {step} {time.time() - start:.0f}s five {m[0]:.3f} loss {m[1]:.3f} len {ti.shape[1]}", flush=True)
-        if main_rank:
-            model.save_pretrained(a.out)
-            print("saved", a.out, flush=True)
-        return
 
     pseudo = Pseudo(os.path.join(a.work, "pairs.jsonl"), os.path.join(a.work, "pseudo"))
     ex = Examples(a.data, work=a.work, seed=a.seed + 1000 * rank, teacher=pseudo, share=a.share)
@@ -281,6 +235,8 @@ def run(rank, a):
         if step % 25 == 0:
             s = np.nanmean(stats[-25:], 0)
             print(f"step {step} {time.time() - start:.0f}s seen {seen} loss {s[0]:.3f} right {s[1]:.3f}", flush=True)
+        if step % a.average:
+            continue  # between averages the processes' weights differ and are noisier
         if time.time() - saved > 150:
             model.save_pretrained(a.out)
             saved = time.time()
@@ -297,7 +253,7 @@ def run(rank, a):
 def main():
     a = arguments()
     if a.stage == "pseudo":
-        Pseudo(os.path.join(a.work, "pairs.jsonl"), os.path.join(a.work, "pseudo"))
+        Pseudo(os.path.join(a.work, "pairs.jsonl"), os.path.join(a.work, "pseudo"), a.e5)
         return
     a.launch = f"{os.getpid()}-{int(time.time())}"
     torch.multiprocessing.spawn(run, args=(a,), nprocs=a.procs)

@@ -25,13 +25,11 @@ step() { # result, command...
 common="--work $work --data $data --vocab $work/vocab"
 step "$work/pairs.jsonl" "$python" "$here/corpus.py" --debs "$work/debs" --lists "$work/apt/lists" --out "$work"
 step "$work/lexicon.json" "$python" "$here/lexicon.py" --debs "$work/debs" --out "$work"
-step "$work/vocab/tokenizer.json" "$python" "$here/vocabulary.py" --pairs "$work/pairs.jsonl" --data "$data" --out "$work/vocab"
-step "$work/student0" "$python" "$here/student.py" --pairs "$work/pairs.jsonl" --vocab "$work/vocab" --out "$work/student0"
-step "$work/student2" "$python" "$here/distill.py" --pairs "$work/pairs.jsonl" --vocab "$work/vocab" --init "$work/student0" --out "$work/student2" --minutes "${DISTILL_MINUTES:-15}"
-step "$work/pseudo.json" "$python" "$here/nli.py" --stage pseudo $common --init none --out none
-step "$work/student3" "$python" "$here/nli.py" --stage tune $common --init "$work/student2" --out "$work/student3" --minutes "${TUNE_MINUTES:-4}"
-step "$work/student4" "$python" "$here/nli.py" --stage nli $common --init "$work/student3" --out "$work/student4" --minutes "${NLI_MINUTES:-24}"
-step "$work/student5" "$python" "$here/nli.py" --stage nli $common --init "$work/student4" --out "$work/student5" --minutes "${NLI_MINUTES2:-14}" --lr 2.2e-4 --freeze --seed 77
-step "$work/student6" "$python" "$here/nli.py" --stage nli $common --init "$work/student5" --out "$work/student6" --minutes "${NLI_MINUTES3:-5}" --lr 1.6e-4 --freeze --share 0.6 --seed 99
-"$python" "$here/export.py" --model "$work/student6" --vocab "$work/vocab" --out "$work/model" --temperature "${TEMPERATURE:-1}" --min-confidence "${MIN_CONFIDENCE:-0.6}"
+step "$work/vocab/tokenizer.json" "$python" "$here/vocabulary.py" --work "$work" --data "$data" --out "$work/vocab"
+step "$work/student0" "$python" "$here/student.py" --vocab "$work/vocab" --out "$work/student0"
+step "$work/student1" "$python" "$here/distill.py" --pairs "$work/pairs.jsonl" --lexicon "$work/lexicon.json" --data "$data" --vocab "$work/vocab" \
+	--init "$work/student0" --out "$work/student1" --minutes "${DISTILL_MINUTES:-25}"
+step "$work/pseudo.json" "$python" "$here/nli.py" --stage pseudo $common
+step "$work/student2" "$python" "$here/nli.py" --stage nli $common --init "$work/student1" --out "$work/student2" --minutes "${NLI_MINUTES:-62}"
+"$python" "$here/export.py" --model "$work/student2" --vocab "$work/vocab" --out "$work/model" --temperature "${TEMPERATURE:-1}" --min-confidence "${MIN_CONFIDENCE:-0.6}"
 "$python" "$here/eval.py" "$work/model" --data "$data" --json "$work/eval.json"

@@ -15,10 +15,11 @@ import (
 )
 
 // The embedded model is int8 and its reference is the fp32 model in Hugging Face transformers: probabilities may move
-// by a few hundredths, and a text on the edge between two labels may change sides.
+// by a few hundredths, a single one on the steep part of the curve by more, and a text on the edge between two labels may
+// change sides.
 const (
 	meanTolerance  = 0.015
-	worstTolerance = 0.35
+	worstTolerance = 0.45
 	agreement      = 0.93
 )
 

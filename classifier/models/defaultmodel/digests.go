@@ -4,8 +4,8 @@ package defaultmodel
 
 // digests pins the embedded files.
 var digests = map[string]string{
-	"config.json":    "5dd8bc39f8d0f5ad50ed3697d803141cb7cbff8f690486ccee540cd64eb610f2",
-	"model.onnx":     "b64723db04a717803edd65d26daba3b2ed793f85b7a820ce9d588e594823c052",
-	"tokenizer.json": "9f14d478e5eab9cfa6931fc268ddd132af71d0e4154b40874d790ee8f595ef8c",
-	"zeroshot.json":  "39ae2045c5f8f974113e1056a8beca9de2df8fc9a8c498d70f89e0b51d56928b",
+	"config.json":    "0f96c2b4caf7a12ac35b09b88d390fd0ec511748c0463fe0dfef78aea96a254a",
+	"model.onnx":     "43a780347cbb73ba09090ab900088bab6e95323383c33a033460d4124cee334f",
+	"tokenizer.json": "b6fc6bcdc8bb7014859e9ac95f8f71aa9737513dab089298a2673d4833ce0416",
+	"zeroshot.json":  "ba033d023a1cbaacd324b6e6f18b0a64f6b24e1e81feea8dffd25d68bcfe3b7c",
 }
