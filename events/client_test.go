@@ -11,14 +11,20 @@ import (
 	"github.com/incidentd/incidentd/events/eventstest"
 )
 
+// ownBroker is the configuration of a broker on any port with folders of its own.
+func ownBroker(t *testing.T) events.EmbeddedConfig {
+	t.Helper()
+	dir := t.TempDir()
+	return events.EmbeddedConfig{
+		Listen: "127.0.0.1:0", StoreDir: filepath.Join(dir, "js"), CredsDir: filepath.Join(dir, "broker"), MaxStore: 8 << 30,
+	}
+}
+
 // TestLookupFollowsABroker finds a broker again that listens elsewhere after
 // its restart.
 func TestLookupFollowsABroker(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	cfg := events.EmbeddedConfig{
-		Listen: "127.0.0.1:0", StoreDir: filepath.Join(dir, "js"), CredsDir: filepath.Join(dir, "broker"), MaxStore: 8 << 30,
-	}
+	cfg := ownBroker(t)
 	b, err := events.StartEmbedded(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -98,10 +98,7 @@ func TestSecretsAreNotReadableByOthers(t *testing.T) {
 
 func TestCredentialsSurviveARestart(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	cfg := events.EmbeddedConfig{
-		Listen: "127.0.0.1:0", StoreDir: filepath.Join(dir, "js"), CredsDir: filepath.Join(dir, "broker"), MaxStore: 8 << 30,
-	}
+	cfg := ownBroker(t)
 	var copied []byte
 	for range 2 {
 		b, err := events.StartEmbedded(cfg)

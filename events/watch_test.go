@@ -214,10 +214,7 @@ func TestWatchdogEndsWithTheBroker(t *testing.T) {
 // not keep events for later.
 func TestPublishWithoutABroker(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	cfg := events.EmbeddedConfig{
-		Listen: "127.0.0.1:0", StoreDir: filepath.Join(dir, "js"), CredsDir: filepath.Join(dir, "broker"), MaxStore: 8 << 30,
-	}
+	cfg := ownBroker(t)
 	b, err := events.StartEmbedded(cfg)
 	if err != nil {
 		t.Fatal(err)
