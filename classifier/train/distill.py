@@ -11,7 +11,6 @@ SGD, Stich 2019). On a machine that others use too that wastes less than two thr
 operation.
 """
 import argparse
-import glob
 import json
 import math
 import os
@@ -25,6 +24,7 @@ from tokenizers import Tokenizer
 from transformers import XLMRobertaForSequenceClassification
 
 from e5 import E5
+from examples import training_texts
 from student import teacher as load_teacher
 from vocabulary import teacher_tokenizer
 
@@ -64,13 +64,8 @@ def average(model, go):
 
 def single_texts(a):
     """Texts that the teacher reads itself: authored texts, names of labels, definitions and names of terms in all languages."""
-    texts = []
-    for path in sorted(glob.glob(os.path.join(a.data, "*.jsonl"))):
-        if os.path.basename(path).startswith(("dev", "heldout", "oneliners")):
-            continue
-        for line in open(path, encoding="utf-8"):
-            r = json.loads(line)
-            texts += [r["text"]] * 2 if "text" in r else [n for names in r["names"].values() for n in names]
+    authored, names = training_texts(a.data)
+    texts = 2 * authored + names
     lexicon = json.load(open(a.lexicon, encoding="utf-8"))
     texts += [g[0] for g in lexicon["glosses"]][::3]
     texts += [random.choice(names) for t in lexicon["terms"] for names in t.values()]

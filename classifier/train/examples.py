@@ -52,6 +52,20 @@ def rows(path):
     return [json.loads(line) for line in open(path, encoding="utf-8") if line.strip()]
 
 
+def training_texts(data):
+    """All texts and all names of labels that training may read: never those of dev, held-out sets and one-liners."""
+    texts, names = [], []
+    for path in sorted(glob.glob(os.path.join(data, "*.jsonl"))):
+        if os.path.basename(path).startswith(("dev", "heldout", "oneliners")):
+            continue
+        for r in rows(path):
+            if "text" in r:
+                texts.append(r["text"])
+            else:
+                names += [n for each in r["names"].values() for n in each]
+    return texts, names
+
+
 def topic_names(data):
     lines = [l.rstrip("\n").split("\t") for l in open(os.path.join(data, "topic-names.tsv"), encoding="utf-8")]
     head = lines[0][1:]

@@ -8,7 +8,6 @@ vocabulary keeps the model's quality (Ushio et al. 2023). Ids: <s>=0 <pad>=1 </s
 import argparse
 import base64
 import collections
-import glob
 import io
 import json
 import math
@@ -21,6 +20,7 @@ from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer, normalizers
 
 from e5 import E5
+from examples import training_texts
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
 
@@ -77,14 +77,8 @@ def sample(a):
     lexicon = json.load(open(os.path.join(a.work, "lexicon.json"), encoding="utf-8"))
     texts += [g[0] for g in lexicon["glosses"]][:60000]
     texts += [n for t in lexicon["terms"] for names in t.values() for n in names]
-    for path in sorted(glob.glob(os.path.join(a.data, "*.jsonl"))):
-        name = os.path.basename(path)
-        if name.startswith(("dev", "heldout", "oneliners")):
-            continue
-        for line in open(path, encoding="utf-8"):
-            r = json.loads(line)
-            texts += [r["text"]] * 6 if "text" in r else [n for names in r["names"].values() for n in names] * 6
-    return texts
+    authored, names = training_texts(a.data)
+    return texts + 6 * (authored + names)
 
 
 def merge(pieces, fold):
