@@ -115,6 +115,9 @@ func (c *Classifier) load() error {
 		return err
 	}
 	c.session = session
+	if f.source.Embedded != "" {
+		ort.Evict(f.data)
+	}
 	f.data = nil // the session has its own copy of the weights
 	if n := session.Classes(); n != 0 && n != f.settings.classes {
 		return errors.Join(session.Close(), fmt.Errorf("%w: the model gives %d logits, config.json names %d classes", ErrModelUnsupported, n, f.settings.classes))

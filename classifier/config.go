@@ -38,6 +38,10 @@ type ModelSource struct {
 	Dir string
 	// FS holds the files in memory, as the embedded default model does. It cannot have external data.
 	FS fs.FS
+	// Embedded is the content of FS's model file if that is part of the program's own file; empty = it is read from FS. It is
+	// read where it lies, and its pages go back to the system once the model is loaded. A string that was made while
+	// the program ran would be lost by that.
+	Embedded string
 	// File is the model file, with slashes; empty = the one that is found.
 	File string
 	// Digests are the SHA-256 sums (hexadecimal) of the files by path with slashes. A file that is needed and

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/incidentd/incidentd/classifier/ort"
 	"github.com/incidentd/incidentd/classifier/tokenizer"
@@ -31,7 +32,7 @@ type folder struct {
 	tokenizer *tokenizer.Tokenizer
 	model     *ort.Model
 	path      string // of the model file on disk
-	data      []byte // the model itself when it is not on disk
+	data      []byte // the model itself when it is not on disk; not to be written to
 	sums      map[string]string
 }
 
@@ -167,12 +168,15 @@ func (f *folder) readTokenizer(dir string) error {
 // readModel hashes the model file and what its weights lie in.
 func (f *folder) readModel(name string) error {
 	if f.source.Dir == "" {
-		data, err := fs.ReadFile(f.source.FS, name)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrModelMissing, err)
+		f.data = unsafe.Slice(unsafe.StringData(f.source.Embedded), len(f.source.Embedded))
+		if f.source.Embedded == "" {
+			data, err := fs.ReadFile(f.source.FS, name)
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrModelMissing, err)
+			}
+			f.data = data
 		}
-		f.data = data
-		return f.inspect(name, bytes.NewReader(data), int64(len(data)))
+		return f.inspect(name, bytes.NewReader(f.data), int64(len(f.data)))
 	}
 	f.path = filepath.Join(f.source.Dir, filepath.FromSlash(name))
 	file, err := os.Open(f.path)
