@@ -1,4 +1,4 @@
-"""Step 6b: temperature and min_confidence from dev, for export.py --temperature and --min-confidence.
+"""Step 7b: temperature and min_confidence from dev, for export.py --temperature and --min-confidence.
 
 The temperature minimises the negative log-likelihood; the threshold is the highest that flags at most --flag of the texts.
 Also prints what other hypotheses would do: templates for all labels.

@@ -119,7 +119,7 @@ def run(rank, a):
     model = XLMRobertaForSequenceClassification.from_pretrained(a.init, attn_implementation="eager").train()
     emb = model.roberta.embeddings.word_embeddings.weight
     body = [p for p in model.roberta.parameters() if p is not emb]
-    opt = torch.optim.AdamW([{"params": [emb], "lr": 3 * a.lr}, {"params": body, "lr": a.lr}], betas=(0.9, 0.98),
+    opt = torch.optim.AdamW([{"params": [emb], "lr": 8 * a.lr}, {"params": body, "lr": a.lr}], betas=(0.9, 0.98),
                             weight_decay=0.01, fused=True)
     base = [g["lr"] for g in opt.param_groups]
     start, step, pos, saved, run, mean = time.time(), 0, 0, time.time(), [], None

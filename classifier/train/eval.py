@@ -1,4 +1,4 @@
-"""Step 7: the figures of a model folder, through ONNX Runtime, one run per text as the engine plans it.
+"""Step 8: the figures of a model folder, through ONNX Runtime, one run per text as the engine plans it.
 
 Dev (never trained on): per language and label, confusion, calibration, review at min_confidence; the prototype's
 one-liners; held-out label sets (heldout-*, never trained on) with English names and with names in another language;

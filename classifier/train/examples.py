@@ -1,9 +1,9 @@
-"""Training examples for step 5: a text, a set of candidate labels and how likely each is.
+"""Training examples for step 6: a text, a set of candidate labels and how likely each is.
 
 Sources: the five production labels and the 58 topics of train.jsonl (names in 16 languages: topic-names.tsv), authored
 label sets (*-labels.jsonl with *-texts.jsonl; heldout-* is never read), dictionary definitions with broader terms
-(lexicon.py), package descriptions with their sections, and catalogue sentences with short catalogue phrases as labels,
-judged by the teacher's similarity.
+(lexicon.py), package descriptions with their sections, and texts of all kinds under labels of all kinds with the teacher's
+answers (judged.py).
 """
 import collections
 import glob
@@ -91,7 +91,7 @@ def authored(data):
 
 
 class Examples:
-    def __init__(self, data, work=None, seed=5, teacher=None, share=0.42):
+    def __init__(self, data, work=None, seed=5, judged=None, share=0.3):
         self.share = share
         self.rng = random.Random(seed)
         self.names = topic_names(data)
@@ -107,7 +107,7 @@ class Examples:
         self.topics = {k: sorted(v) for k, v in self.topics.items()}
         self.sets = {k: v for k, v in authored(data).items() if len(v) >= 3}
         self.authored = [(s, l, lang, t) for s, ls in self.sets.items() for l, d in ls.items() for lang, t in d["texts"]]
-        self.desc, self.glosses, self.terms, self.pseudo = [], [], [], teacher
+        self.desc, self.glosses, self.terms, self.judged = [], [], [], judged
         if work:
             lexicon = json.load(open(os.path.join(work, "lexicon.json"), encoding="utf-8"))
             self.glosses, self.terms = lexicon["glosses"], lexicon["terms"]
@@ -272,10 +272,10 @@ class Examples:
 
     def __iter__(self):
         g = self.rng
-        others = [(self.topic, 15), (self.written, 50 if self.authored else 0), (self.gloss, 20 if self.glosses else 0),
-                  (self.section, 3 if self.desc else 0)]
-        if self.pseudo:
-            others.append((lambda: self.pseudo.example(self), 12))
+        others = [(self.topic, 8), (self.written, 40 if self.authored else 0), (self.gloss, 12 if self.glosses else 0),
+                  (self.section, 2 if self.desc else 0)]
+        if self.judged:
+            others.append((lambda: self.judged.example(self), 90))
         sources, weights = zip(*others)
         while True:
             yield self.five() if g.random() < self.share else g.choices(sources, weights)[0]()

@@ -1,4 +1,4 @@
-"""Step 6: the ONNX files. Writes the encoder's graph op by op (opset 20), fp32 and int8.
+"""Step 7: the ONNX files. Writes the encoder's graph op by op (opset 20), fp32 and int8.
 
 int8: per-channel symmetric int8 weights; activations are uint8, scaled at run time per tensor (DynamicQuantizeLinear +
 MatMulInteger, which ONNX Runtime fuses); the word table is int8 with one scale per row; the classifier head stays fp32.

@@ -1,8 +1,7 @@
-"""Step 5: training as an NLI cross-encoder.
+"""Step 6: training as an NLI cross-encoder on pairs of text and hypothesis.
 
---stage nli: text x hypothesis pairs. Listwise softmax over the entailment logits of a candidate set, as the zero-shot
-pipeline uses them, plus the three-class loss for sets with a certain answer.
---stage pseudo: the teacher's similarities for catalogue sentences and phrases, one of the sources of examples (Pseudo).
+Listwise softmax over the entailment logits of a candidate set, as the zero-shot pipeline uses them, plus the three-class loss for
+sets with a certain answer.
 """
 import argparse
 import json
@@ -18,77 +17,9 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from transformers import XLMRobertaForSequenceClassification
 
-from distill import SIZES, average, pad, pool
-from e5 import E5
-from examples import FIVE, LANGS, TEMPLATES, Examples
-from student import teacher as load_teacher
-from vocabulary import teacher_tokenizer
-
-
-class Pseudo:
-    """Catalogue sentences with short catalogue phrases as labels; the teacher's similarity is the answer."""
-
-    def __init__(self, pairs, cache, e5=None, premises=10000, labels=4000):
-        if os.path.exists(cache + ".json"):
-            d = json.load(open(cache + ".json", encoding="utf-8"))
-            self.labels, self.premises, self.by, self.good = d["labels"], d["premises"], d["by"], d["good"]
-            z = np.load(cache + ".npz")
-            self.lv, self.pv, self.top = z["lv"], z["pv"], z["top"]
-            return
-        rng = random.Random(6)
-        by = {}
-        for line in open(pairs, encoding="utf-8"):
-            r = json.loads(line)
-            by.setdefault(r["en"], {})[r["lang"]] = r["text"]
-        short = sorted(e for e, v in by.items() if len(e.split()) <= 3 and len(e) >= 5 and len(v) >= 6 and e.replace(" ", "").isalpha())
-        long_ = sorted(e for e, v in by.items() if 6 <= len(e.split()) <= 40 and len(v) >= 3)
-        rng.shuffle(short), rng.shuffle(long_)
-        self.labels, self.premises = short[:labels], long_[:premises]
-        self.by = {e: by[e] for e in self.labels + self.premises}
-        tok = teacher_tokenizer(E5(e5).pieces)
-        tok.enable_truncation(48)
-        teacher = load_teacher(e5)
-        texts = self.labels + self.premises
-        enc = [e.ids for e in tok.encode_batch(["query: " + t for t in texts])]
-        v = np.zeros((len(texts), 384), np.float32)
-        order = sorted(range(len(texts)), key=lambda i: len(enc[i]))
-        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-            for k in range(0, len(order), 128):
-                part = order[k:k + 128]
-                ids, m = pad([enc[i] for i in part], 1)
-                v[part] = pool(teacher(input_ids=ids, attention_mask=m).last_hidden_state, m)[:len(part)].numpy()
-        n = len(self.labels)
-        v -= v.mean(0)  # the vectors lie in a narrow cone
-        v /= np.linalg.norm(v, axis=1, keepdims=True)
-        self.lv, self.pv = v[:n], v[n:]
-        self.good = []
-        self.top = np.zeros((len(self.premises), 200), np.int32)
-        for k in range(0, len(self.premises), 2000):
-            s = self.pv[k:k + 2000] @ self.lv.T
-            self.top[k:k + 2000] = np.argsort(-s, axis=1)[:, :200]
-            self.good += [k + i for i in np.where(s.max(1) > 0.45)[0]]
-        np.savez(cache + ".npz", lv=self.lv, pv=self.pv, top=self.top)
-        json.dump({"labels": self.labels, "premises": self.premises, "by": self.by, "good": [int(i) for i in self.good]},
-                  open(cache + ".json", "w", encoding="utf-8"), ensure_ascii=False)
-        print("pseudo:", len(self.labels), "labels,", len(self.good), "sentences", flush=True)
-
-    def example(self, ex):
-        g = ex.rng
-        i = g.choice(self.good)
-        labels = [int(self.top[i][g.randint(0, 3)])]
-        for _ in range(g.randint(1, 2)):
-            labels.append(int(self.top[i][g.randint(10, 199)]))
-        for _ in range(g.randint(1, 2)):
-            labels.append(g.randrange(len(self.labels)))
-        labels = sorted(set(labels))
-        g.shuffle(labels)
-        s = self.lv[labels] @ self.pv[i]
-        e = np.exp((s - s.max()) / 0.06)
-        text = self.by[self.premises[i]]
-        lang = g.choice(list(text) + ["en", "en"])
-        side = g.choices(["en", lang, g.choice(LANGS)], [0.4, 0.3, 0.3])[0]
-        names = [self.by[self.labels[j]].get(side, self.labels[j]) for j in labels]
-        return text.get(lang, self.premises[i]), names, list(e / e.sum()), ex.template(), False
+from distill import SIZES, average, pad
+from examples import FIVE, TEMPLATES, Examples
+from judged import Judged
 
 
 def assemble(premise, hypothesis, limit):
@@ -118,20 +49,18 @@ def dev_accuracy(model, tok, path, limit=None):
 
 def arguments():
     ap = argparse.ArgumentParser()
-    ap.add_argument("--stage", choices=["pseudo", "nli"], required=True)
     ap.add_argument("--work", required=True)
     ap.add_argument("--data", required=True)
     ap.add_argument("--vocab", required=True)
-    ap.add_argument("--init")
-    ap.add_argument("--out")
-    ap.add_argument("--e5", default=None)
+    ap.add_argument("--init", required=True)
+    ap.add_argument("--out", required=True)
     ap.add_argument("--minutes", type=float, default=20)
     ap.add_argument("--tokens", type=int, default=3200, help="padded tokens per step and process")
     ap.add_argument("--lr", type=float, default=1.5e-4)
     ap.add_argument("--max-len", type=int, default=112)
     ap.add_argument("--seed", type=int, default=7)
-    ap.add_argument("--share", type=float, default=0.42, help="share of examples with the five production labels")
-    ap.add_argument("--words", action="store_true", help="train the word embeddings too")
+    ap.add_argument("--share", type=float, default=0.3, help="share of examples with the five production labels")
+    ap.add_argument("--frozen", type=int, default=3, help="layers that stay as they are, from the embeddings up")
     ap.add_argument("--dropout", type=float, default=0.0)
     ap.add_argument("--procs", type=int, default=2, help="processes of one thread each, as in distill.py")
     ap.add_argument("--average", type=int, default=20)
@@ -140,19 +69,18 @@ def arguments():
 
 def run(rank, a):
     """One of a.procs data-parallel processes: on a shared machine they suffer less than threads, which wait per operation."""
-    dist.init_process_group("gloo", init_method=f"file://{os.path.abspath(a.work)}/rendezvous-{a.stage}-{a.launch}", rank=rank, world_size=a.procs)
+    dist.init_process_group("gloo", init_method=f"file://{os.path.abspath(a.work)}/rendezvous-nli-{a.launch}", rank=rank, world_size=a.procs)
     random.seed(a.seed + 1000 * rank)
     torch.manual_seed(a.seed)
     torch.set_num_threads(1)
     main_rank = rank == 0
     tok = Tokenizer.from_file(os.path.join(a.vocab, "tokenizer.json"))
     model = XLMRobertaForSequenceClassification.from_pretrained(a.init, attn_implementation="eager", hidden_dropout_prob=a.dropout).train()
-    emb = model.roberta.embeddings.word_embeddings.weight
-    head = list(model.classifier.parameters())
-    skip = {id(p) for p in head} | {id(emb)}
-    body = [p for p in model.parameters() if id(p) not in skip]
-    emb.requires_grad_(a.words)
-    opt = torch.optim.AdamW([{"params": [emb], "lr": 2 * a.lr}] * a.words + [{"params": body, "lr": a.lr}, {"params": head, "lr": 3 * a.lr}],
+    # what the languages have in common is in the word vectors and the lowest layers; training them here forgets some of it
+    model.roberta.embeddings.requires_grad_(False)
+    model.roberta.encoder.layer[:a.frozen].requires_grad_(False)
+    opt = torch.optim.AdamW([{"params": list(model.roberta.encoder.layer[a.frozen:].parameters()), "lr": a.lr},
+                             {"params": list(model.classifier.parameters()), "lr": 3 * a.lr}],
                             betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     base = [g["lr"] for g in opt.param_groups]
     start, step, seen, saved = time.time(), 0, 0, time.time()
@@ -172,8 +100,7 @@ def run(rank, a):
         opt.zero_grad(set_to_none=True)
         return (step + 1) % a.average != 0 or average(model, go)
 
-    pseudo = Pseudo(os.path.join(a.work, "pairs.jsonl"), os.path.join(a.work, "pseudo"))
-    ex = Examples(a.data, work=a.work, seed=a.seed + 1000 * rank, teacher=pseudo, share=a.share)
+    ex = Examples(a.data, work=a.work, seed=a.seed + 1000 * rank, judged=Judged(a.work), share=a.share)
     stream = iter(ex)
     stats = []
 
@@ -252,9 +179,6 @@ def run(rank, a):
 
 def main():
     a = arguments()
-    if a.stage == "pseudo":
-        Pseudo(os.path.join(a.work, "pairs.jsonl"), os.path.join(a.work, "pseudo"), a.e5)
-        return
     a.launch = f"{os.getpid()}-{int(time.time())}"
     torch.multiprocessing.spawn(run, args=(a,), nprocs=a.procs)
 
