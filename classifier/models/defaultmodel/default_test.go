@@ -18,7 +18,7 @@ import (
 // by a few hundredths, a single one on the steep part of the curve by more, and a text on the edge between two labels may
 // change sides.
 const (
-	meanTolerance  = 0.015
+	meanTolerance  = 0.03
 	worstTolerance = 0.45
 	agreement      = 0.93
 )

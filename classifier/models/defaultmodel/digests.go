@@ -4,8 +4,8 @@ package defaultmodel
 
 // digests pins the embedded files.
 var digests = map[string]string{
-	"config.json":    "0f96c2b4caf7a12ac35b09b88d390fd0ec511748c0463fe0dfef78aea96a254a",
-	"model.onnx":     "43a780347cbb73ba09090ab900088bab6e95323383c33a033460d4124cee334f",
+	"config.json":    "175981b759346de63e817ccce00a83c23be7027b86725fa735328146bdfb2ffe",
+	"model.onnx":     "c0c1636f8470c00c434af2a54bac6d6ae5c64345d6a8500f8bf364f8060722dd",
 	"tokenizer.json": "b6fc6bcdc8bb7014859e9ac95f8f71aa9737513dab089298a2673d4833ce0416",
 	"zeroshot.json":  "ba033d023a1cbaacd324b6e6f18b0a64f6b24e1e81feea8dffd25d68bcfe3b7c",
 }
