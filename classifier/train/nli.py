@@ -61,7 +61,6 @@ def arguments():
     ap.add_argument("--seed", type=int, default=7)
     ap.add_argument("--share", type=float, default=0.3, help="share of examples with the five production labels")
     ap.add_argument("--frozen", type=int, default=3, help="layers that stay as they are, from the embeddings up")
-    ap.add_argument("--dropout", type=float, default=0.0)
     ap.add_argument("--procs", type=int, default=2, help="processes of one thread each, as in distill.py")
     ap.add_argument("--average", type=int, default=20)
     return ap.parse_args()
@@ -75,7 +74,7 @@ def run(rank, a):
     torch.set_num_threads(1)
     main_rank = rank == 0
     tok = Tokenizer.from_file(os.path.join(a.vocab, "tokenizer.json"))
-    model = XLMRobertaForSequenceClassification.from_pretrained(a.init, attn_implementation="eager", hidden_dropout_prob=a.dropout).train()
+    model = XLMRobertaForSequenceClassification.from_pretrained(a.init, attn_implementation="eager").train()
     # what the languages have in common is in the word vectors and the lowest layers; training them here forgets some of it
     model.roberta.embeddings.requires_grad_(False)
     model.roberta.encoder.layer[:a.frozen].requires_grad_(False)
