@@ -141,21 +141,12 @@ def baselines(data, dev):
     lr.fit([r["text"] for r in train], [r["label"] for r in train])
     p = lr.predict_proba([r["text"] for r in dev])[:, [list(lr.classes_).index(l) for l in FIVE]]
     out = {"majority": {"macro": 0.2}, "char LR": five(p, dev, 0.6)}
-    import torch
-    from distill import pad, pool
-    from e5 import E5
-    from student import teacher
-    from vocabulary import teacher_tokenizer
-    e5, tok = teacher(), teacher_tokenizer(E5().pieces)
-    tok.enable_truncation(512)
+    from judged import Teacher
+    teacher = Teacher()
 
     def similarity(jobs):
-        texts, v = sorted({t for t, _ in jobs} | {l for _, ls in jobs for l in ls}, key=len), {}
-        with torch.no_grad():
-            for k in range(0, len(texts), 32):
-                part = texts[k:k + 32]
-                ids, mask = pad([e.ids for e in tok.encode_batch(["query: " + t for t in part])], 1)
-                v.update(zip(part, pool(e5(input_ids=ids, attention_mask=mask).last_hidden_state, mask).numpy()))
+        texts = sorted({t for t, _ in jobs} | {l for _, ls in jobs for l in ls})
+        v = dict(zip(texts, teacher.vectors(texts)))
         out = []
         for t, ls in jobs:
             z = np.array([v[l] @ v[t] for l in ls]) / 0.02

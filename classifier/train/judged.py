@@ -53,21 +53,23 @@ def catalogue(path, rng, sentences=10000, phrases=4000):
     return [by[e] for e in rng.sample(long_, sentences)], [by[e] for e in rng.sample(short, phrases)]
 
 
-def vectors(texts, e5):
-    """The teacher's mean vectors, centred, of unit length."""
-    tok = teacher_tokenizer(E5(e5).pieces)
-    tok.enable_truncation(64)
-    teacher = load_teacher(e5)
-    v = np.zeros((len(texts), 384), np.float32)
-    enc = [e.ids for e in tok.encode_batch(["query: " + t for t in texts])]
-    order = sorted(range(len(texts)), key=lambda i: len(enc[i]))
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        for k in range(0, len(order), 128):
-            part = order[k:k + 128]
-            ids, m = pad([enc[i] for i in part], 1)
-            v[part] = pool(teacher(input_ids=ids, attention_mask=m).last_hidden_state, m)[:len(part)].numpy()
-    v -= v.mean(0)  # the vectors lie in a narrow cone
-    return v / np.linalg.norm(v, axis=1, keepdims=True)
+class Teacher:
+    """The teacher with its tokenizer, for mean vectors of unit length."""
+
+    def __init__(self, e5=None, limit=512):
+        self.model, self.tok = load_teacher(e5), teacher_tokenizer(E5(e5).pieces)
+        self.tok.enable_truncation(limit)
+
+    def vectors(self, texts):
+        enc = [e.ids for e in self.tok.encode_batch(["query: " + t for t in texts])]
+        v = np.zeros((len(texts), self.model.config.hidden_size), np.float32)
+        order = sorted(range(len(texts)), key=lambda i: len(enc[i]))
+        with torch.no_grad():
+            for k in range(0, len(order), 128):
+                part = order[k:k + 128]
+                ids, m = pad([enc[i] for i in part], 1)
+                v[part] = pool(self.model(input_ids=ids, attention_mask=m).last_hidden_state, m)[:len(part)].numpy()
+        return v
 
 
 class Judged:
@@ -122,7 +124,10 @@ def main():
     sentences, phrases = catalogue(os.path.join(a.work, "pairs.jsonl"), rng)
     ls, ts = labels(a.data, lexicon, phrases), texts(a.data, a.work, lexicon, sentences, rng)
     print(len(ts), "texts,", len(ls), "labels", flush=True)
-    v = vectors([n["en"][0] for n, _ in ls] + [t[0] for t in ts], a.e5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        v = Teacher(a.e5, 64).vectors([n["en"][0] for n, _ in ls] + [t[0] for t in ts])
+    v -= v.mean(0)  # the vectors lie in a narrow cone
+    v /= np.linalg.norm(v, axis=1, keepdims=True)
     lv, tv = v[:len(ls)], v[len(ls):]
     near = np.concatenate([np.argsort(-(tv[k:k + 1000] @ lv.T), axis=1)[:, :NEAREST] for k in range(0, len(tv), 1000)]).astype(np.int32)
     np.savez(os.path.join(a.work, "judged.npz"), tv=tv.astype(np.float16), lv=lv.astype(np.float16), near=near)
