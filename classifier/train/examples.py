@@ -241,6 +241,9 @@ class Examples:
         labels = [label] + wrong
         target = [1.0] + [0.0] * len(wrong)
         out = [self.pick(names[l], sl) for l in labels]
+        if g.random() < 0.15:  # another name of the label instead of a text
+            lang = g.choice(sorted(names[label]))
+            text = self.pick(names[label], lang)
         if g.random() < 0.15:
             out.append(self.pick(self.names["Others"], sl))
             target.append(0.0)
@@ -275,7 +278,7 @@ class Examples:
         others = [(self.topic, 8), (self.written, 40 if self.authored else 0), (self.gloss, 12 if self.glosses else 0),
                   (self.section, 2 if self.desc else 0)]
         if self.judged:
-            others.append((lambda: self.judged.example(self), 90))
+            others.append((lambda: self.judged.example(self), 150))
         sources, weights = zip(*others)
         while True:
             yield self.five() if g.random() < self.share else g.choices(sources, weights)[0]()

@@ -31,7 +31,9 @@ def labels(data, lexicon, phrases):
 
 
 def texts(data, work, lexicon, sentences, rng):
-    """[(what the teacher reads, {language: text}, the set whose labels are the text's own or None)]"""
+    """[(what the teacher reads, {language: text}, the set whose labels are the text's own or None)]
+
+    Long ones: sentences and paragraphs."""
     out = [(t, {lang: t}, s) for s, ls in authored(data).items() for d in ls.values() for lang, t in d["texts"]]
     out += [(r["text"], {r["lang"]: r["text"]}, None) for name in ("train", "incidents") for r in rows(os.path.join(data, name + ".jsonl"))]
     out += [(s["en"], s, None) for s in sentences]
@@ -43,14 +45,23 @@ def texts(data, work, lexicon, sentences, rng):
     return out + [(g[0], {"en": g[0]}, None) for g in rng.sample(lexicon["glosses"], 4000)]
 
 
-def catalogue(path, rng, sentences=10000, phrases=4000):
+def short_texts(labels, lines):
+    """The same of names and one-line phrases: several times as many sets of candidates for the same work."""
+    out = [(n, {"en": n}, s) for names, s in labels for n in names["en"][1:]]
+    for names, s in labels:
+        out.append((names["en"][0], {lang: v[0] for lang, v in names.items()}, s))
+    return out + [(p["en"], p, None) for p in lines]
+
+
+def catalogue(path, rng, sentences=10000, phrases=4000, lines=12000):
     by = {}
     for line in open(path, encoding="utf-8"):
         r = json.loads(line)
         by.setdefault(r["en"], {"en": r["en"]})[r["lang"]] = r["text"]
     short = sorted(e for e, v in by.items() if len(e.split()) <= 3 and len(e) >= 5 and len(v) >= 7 and e.replace(" ", "").isalpha())
     long_ = sorted(e for e, v in by.items() if 6 <= len(e.split()) <= 40 and len(v) >= 4)
-    return [by[e] for e in rng.sample(long_, sentences)], [by[e] for e in rng.sample(short, phrases)]
+    line = sorted(e for e, v in by.items() if 2 <= len(e.split()) <= 6 and len(e) >= 8 and len(v) >= 4)
+    return tuple([by[e] for e in rng.sample(kind, n)] for kind, n in ((long_, sentences), (short, phrases), (line, lines)))
 
 
 class Teacher:
@@ -79,7 +90,7 @@ class Judged:
         d = json.load(open(os.path.join(work, "judged.json"), encoding="utf-8"))
         z = np.load(os.path.join(work, "judged.npz"))
         self.texts, self.labels, self.heat = d["texts"], d["labels"], heat
-        self.tv, self.lv, self.near = z["tv"], z["lv"], z["near"]
+        self.tv, self.lv, self.near, self.long = z["tv"], z["lv"], z["near"], d["long"]
         self.sets = collections.defaultdict(list)
         for i, (_, s) in enumerate(self.labels):
             if s:
@@ -96,13 +107,13 @@ class Judged:
                 return g.sample(self.sets[name], min(len(self.sets[name]), g.randint(3, 6)))
         picks = [int(near[g.randint(0, 3)])] + [int(near[g.randint(8, NEAREST - 1)]) for _ in range(g.randint(1, 2))]
         picks += [g.randrange(len(self.labels)) for _ in range(g.randint(1, 2))]
-        return [j for j in set(picks) if own is None or self.labels[j][1] != own]
+        return [j for j in set(picks) if (own is None or self.labels[j][1] != own) and self.labels[j][0]["en"][0] != self.texts[i][0]]
 
     def example(self, ex):
         g = ex.rng
         picks = []
         while len(picks) < 2:
-            i = g.randrange(len(self.texts))
+            i = g.randrange(self.long) if g.random() < 0.55 else g.randrange(self.long, len(self.texts))
             _, by, own = self.texts[i]
             picks = self.candidates(i, own, g)
         g.shuffle(picks)
@@ -121,9 +132,11 @@ def main():
     a = ap.parse_args()
     rng = random.Random(6)
     lexicon = json.load(open(os.path.join(a.work, "lexicon.json"), encoding="utf-8"))
-    sentences, phrases = catalogue(os.path.join(a.work, "pairs.jsonl"), rng)
+    sentences, phrases, lines = catalogue(os.path.join(a.work, "pairs.jsonl"), rng)
     ls, ts = labels(a.data, lexicon, phrases), texts(a.data, a.work, lexicon, sentences, rng)
-    print(len(ts), "texts,", len(ls), "labels", flush=True)
+    long = len(ts)
+    ts += short_texts(ls, lines)
+    print(long, "long texts,", len(ts) - long, "short ones,", len(ls), "labels", flush=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         v = Teacher(a.e5, 64).vectors([n["en"][0] for n, _ in ls] + [t[0] for t in ts])
     v -= v.mean(0)  # the vectors lie in a narrow cone
@@ -131,7 +144,7 @@ def main():
     lv, tv = v[:len(ls)], v[len(ls):]
     near = np.concatenate([np.argsort(-(tv[k:k + 1000] @ lv.T), axis=1)[:, :NEAREST] for k in range(0, len(tv), 1000)]).astype(np.int32)
     np.savez(os.path.join(a.work, "judged.npz"), tv=tv.astype(np.float16), lv=lv.astype(np.float16), near=near)
-    json.dump({"texts": ts, "labels": ls}, open(os.path.join(a.work, "judged.json"), "w", encoding="utf-8"), ensure_ascii=False)
+    json.dump({"texts": ts, "long": long, "labels": ls}, open(os.path.join(a.work, "judged.json"), "w", encoding="utf-8"), ensure_ascii=False)
 
 
 if __name__ == "__main__":

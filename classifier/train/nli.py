@@ -17,9 +17,13 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from transformers import XLMRobertaForSequenceClassification
 
-from distill import SIZES, average, pad
+from distill import average, pad
 from examples import FIVE, TEMPLATES, Examples
 from judged import Judged
+
+
+# One shape for each width, always full: oneDNN compiles its kernels once, and little is padding.
+WIDTHS = (16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 256, 384)
 
 
 def assemble(premise, hypothesis, limit):
@@ -104,34 +108,35 @@ def run(rank, a):
     stats = []
 
     def batches():
+        """(width, sets) as soon as there are sets of candidates for all rows of a width."""
+        waiting = {w: [] for w in WIDTHS}
         while True:
-            items = [next(stream) for _ in range(768)]
+            items = [next(stream) for _ in range(256)]
             prem = tok.encode_batch([i[0] for i in items], add_special_tokens=False)
-            buckets = {}
             for item, p in zip(items, prem):
                 hyps = tok.encode_batch([item[3].format(n) for n in item[1]], add_special_tokens=False)
-                limit = a.max_len if len(p.ids) < 200 or ex.rng.random() < 0.5 else 384
+                limit = a.max_len if len(p.ids) < 200 or ex.rng.random() < 0.5 else WIDTHS[-1]
                 ids = [assemble(p.ids, h.ids, limit) for h in hyps]
-                size = next(s for s in SIZES if s >= max(map(len, ids)))
-                buckets.setdefault(max(size, 24), []).append((ids, item[2], item[4]))
-            out = []
-            for size, part in buckets.items():
-                cur, n = [], 0
-                for e in part:
-                    if cur and size * (n + len(e[0])) > a.tokens:
-                        out.append(cur)
-                        cur, n = [], 0
-                    cur.append(e)
-                    n += len(e[0])
-                if n * size > a.tokens // 3 or len(cur) > 3:
-                    out.append(cur)
-            ex.rng.shuffle(out)
-            yield from out
+                width = next(w for w in WIDTHS if w >= max(map(len, ids)))
+                part = waiting[width]
+                if sum(len(e[0]) for e in part) + len(ids) > a.tokens // width:
+                    yield width, part
+                    part = waiting[width] = []
+                part.append((ids, item[2], item[4]))
+
+    def filled(width, ids):
+        t = torch.full((a.tokens // width, width), 1)
+        m = torch.zeros_like(t)
+        m[len(ids):, 0] = 1
+        for i, x in enumerate(ids):
+            t[i, :len(x)] = torch.tensor(x)
+            m[i, :len(x)] = 1
+        return t, m
 
     start, checked = time.time(), time.time()
-    for part in batches():
+    for width, part in batches():
         go = schedule()
-        ids, m = pad([i for e in part for i in e[0]], 1, rows=8)
+        ids, m = filled(width, [i for e in part for i in e[0]])
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(input_ids=ids, attention_mask=m).logits
         logits = logits.float()
