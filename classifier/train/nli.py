@@ -59,7 +59,7 @@ def arguments():
     ap.add_argument("--init", required=True)
     ap.add_argument("--out", required=True)
     ap.add_argument("--minutes", type=float, default=20)
-    ap.add_argument("--tokens", type=int, default=3200, help="padded tokens per step and process")
+    ap.add_argument("--tokens", type=int, default=3200, help="per step and process, padding included; at least seven rows of the widest shape")
     ap.add_argument("--lr", type=float, default=1.5e-4)
     ap.add_argument("--max-len", type=int, default=112)
     ap.add_argument("--seed", type=int, default=7)
@@ -70,115 +70,132 @@ def arguments():
     return ap.parse_args()
 
 
+def batches(examples, tok, a):
+    """(width, sets of candidates) as soon as there are sets for all rows of a width; a set is (pairs' ids, targets, certain)."""
+    stream = iter(examples)
+    waiting = {w: [] for w in WIDTHS}
+    while True:
+        items = [next(stream) for _ in range(256)]
+        premises = tok.encode_batch([text for text, *_ in items], add_special_tokens=False)
+        for (_, names, target, template, certain), p in zip(items, premises):
+            hypotheses = tok.encode_batch([template.format(n) for n in names], add_special_tokens=False)
+            limit = a.max_len if len(p.ids) < 200 or examples.rng.random() < 0.5 else WIDTHS[-1]
+            ids = [assemble(p.ids, h.ids, limit) for h in hypotheses]
+            width = next(w for w in WIDTHS if w >= max(map(len, ids)))
+            part = waiting[width]
+            if sum(len(e[0]) for e in part) + len(ids) > a.tokens // width:
+                yield width, part
+                part = waiting[width] = []
+            part.append((ids, target, certain))
+
+
+def filled(width, rows, ids):
+    """Ids and mask of one shape; rows without a pair see one padding token, so that no softmax is empty."""
+    t = torch.full((rows, width), 1)
+    m = torch.zeros_like(t)
+    m[len(ids):, 0] = 1
+    for i, x in enumerate(ids):
+        t[i, :len(x)] = torch.tensor(x)
+        m[i, :len(x)] = 1
+    return t, m
+
+
+def loss_of(logits, part):
+    """Mean loss of the sets, and the share of the certain ones whose answer is right (NaN without any)."""
+    at, loss, right = 0, 0.0, []
+    for pairs, target, certain in part:
+        z, t = logits[at:at + len(pairs)], torch.tensor(target)
+        at += len(pairs)
+        if certain:
+            t = t * 0.97 + 0.03 / len(t)
+        loss = loss - (t * F.log_softmax(z[:, 0], 0)).sum()
+        if certain:
+            three = torch.tensor([[0.95, 0.04, 0.01] if v else [0.02, 0.18, 0.80] for v in target])
+            weight = torch.tensor([1.0 if v else 1.0 / (len(t) - 1) for v in target]) if len(t) > 1 else torch.ones(1)
+            loss = loss - 0.2 * (weight[:, None] * three * F.log_softmax(z, -1)).sum() / 2
+            right.append(float(z[:, 0].argmax().item() == int(np.argmax(target))))
+    return loss / len(part), np.mean(right) if right else np.nan
+
+
+class Progress:
+    """What the first process does beside training: prints, saves, looks at a third of dev."""
+
+    def __init__(self, model, tok, a):
+        self.model, self.tok, self.a = model, tok, a
+        self.step, self.seen, self.stats = 0, 0, []
+        self.start = self.saved = self.checked = time.time()
+
+    def fraction(self):
+        return (time.time() - self.start) / (60 * self.a.minutes)
+
+    def count(self, sets, loss, right):
+        self.step, self.seen = self.step + 1, self.seen + sets
+        self.stats.append((loss, right))
+
+    def report(self):
+        if self.step % 25 == 0:
+            loss, right = np.nanmean(self.stats[-25:], 0)
+            print(f"step {self.step} {time.time() - self.start:.0f}s seen {self.seen} loss {loss:.3f} right {right:.3f}", flush=True)
+        if self.step % self.a.average:
+            return  # between averages the processes' weights differ and are noisier
+        if time.time() - self.saved > 150:
+            self.model.save_pretrained(self.a.out)
+            self.saved = time.time()
+        if time.time() - self.checked > 420:
+            accuracy, _ = dev_accuracy(self.model, self.tok, os.path.join(self.a.data, "dev.jsonl"), 213)
+            self.checked = time.time()
+            print(f"dev (a third) {accuracy:.4f}", flush=True)
+
+    def finish(self):
+        self.model.save_pretrained(self.a.out)
+        torch.set_num_threads(2)
+        print("dev", *dev_accuracy(self.model, self.tok, os.path.join(self.a.data, "dev.jsonl")), flush=True)
+
+
+def prepared(a):
+    """The model, and the optimizer of what is trained of it."""
+    model = XLMRobertaForSequenceClassification.from_pretrained(a.init, attn_implementation="eager").train()
+    # what the languages have in common is in the word vectors and the lowest layers; training them here forgets some of it
+    model.roberta.embeddings.requires_grad_(False)
+    model.roberta.encoder.layer[:a.frozen].requires_grad_(False)
+    groups = [{"params": list(model.roberta.encoder.layer[a.frozen:].parameters()), "lr": a.lr},
+              {"params": list(model.classifier.parameters()), "lr": 3 * a.lr}]
+    opt = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    for g in opt.param_groups:
+        g["full"] = g["lr"]
+    return model, opt
+
+
 def run(rank, a):
     """One of a.procs data-parallel processes: on a shared machine they suffer less than threads, which wait per operation."""
     dist.init_process_group("gloo", init_method=f"file://{os.path.abspath(a.work)}/rendezvous-nli-{a.launch}", rank=rank, world_size=a.procs)
     random.seed(a.seed + 1000 * rank)
     torch.manual_seed(a.seed)
     torch.set_num_threads(1)
-    main_rank = rank == 0
     tok = Tokenizer.from_file(os.path.join(a.vocab, "tokenizer.json"))
-    model = XLMRobertaForSequenceClassification.from_pretrained(a.init, attn_implementation="eager").train()
-    # what the languages have in common is in the word vectors and the lowest layers; training them here forgets some of it
-    model.roberta.embeddings.requires_grad_(False)
-    model.roberta.encoder.layer[:a.frozen].requires_grad_(False)
-    opt = torch.optim.AdamW([{"params": list(model.roberta.encoder.layer[a.frozen:].parameters()), "lr": a.lr},
-                             {"params": list(model.classifier.parameters()), "lr": 3 * a.lr}],
-                            betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-    base = [g["lr"] for g in opt.param_groups]
-    start, step, seen, saved = time.time(), 0, 0, time.time()
-
-    def schedule():
-        frac = (time.time() - start) / (60 * a.minutes)
-        scale = min(1, (step + 1) / 60) * max(0.01, 0.5 * (1 + math.cos(math.pi * min(frac, 1))))
-        for g, b in zip(opt.param_groups, base):
-            g["lr"] = b * scale
-        return frac < 1
-
-    def update(loss, go=True):
-        """One step; every a.average steps the weights are averaged. Returns whether all processes want to go on."""
+    model, opt = prepared(a)
+    examples = Examples(a.data, work=a.work, seed=a.seed + 1000 * rank, judged=Judged(a.work), share=a.share)
+    progress = Progress(model, tok, a)
+    for width, part in batches(examples, tok, a):
+        done = min(progress.fraction(), 1)
+        scale = min(1, (progress.step + 1) / 60) * max(0.01, 0.5 * (1 + math.cos(math.pi * done)))
+        for g in opt.param_groups:
+            g["lr"] = g["full"] * scale
+        ids, m = filled(width, a.tokens // width, [i for e in part for i in e[0]])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(input_ids=ids, attention_mask=m).logits
+        loss, right = loss_of(logits.float(), part)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
         opt.step()
         opt.zero_grad(set_to_none=True)
-        return (step + 1) % a.average != 0 or average(model, go)
-
-    ex = Examples(a.data, work=a.work, seed=a.seed + 1000 * rank, judged=Judged(a.work), share=a.share)
-    stream = iter(ex)
-    stats = []
-
-    def batches():
-        """(width, sets) as soon as there are sets of candidates for all rows of a width."""
-        waiting = {w: [] for w in WIDTHS}
-        while True:
-            items = [next(stream) for _ in range(256)]
-            prem = tok.encode_batch([i[0] for i in items], add_special_tokens=False)
-            for item, p in zip(items, prem):
-                hyps = tok.encode_batch([item[3].format(n) for n in item[1]], add_special_tokens=False)
-                limit = a.max_len if len(p.ids) < 200 or ex.rng.random() < 0.5 else WIDTHS[-1]
-                ids = [assemble(p.ids, h.ids, limit) for h in hyps]
-                width = next(w for w in WIDTHS if w >= max(map(len, ids)))
-                part = waiting[width]
-                if sum(len(e[0]) for e in part) + len(ids) > a.tokens // width:
-                    yield width, part
-                    part = waiting[width] = []
-                part.append((ids, item[2], item[4]))
-
-    def filled(width, ids):
-        t = torch.full((a.tokens // width, width), 1)
-        m = torch.zeros_like(t)
-        m[len(ids):, 0] = 1
-        for i, x in enumerate(ids):
-            t[i, :len(x)] = torch.tensor(x)
-            m[i, :len(x)] = 1
-        return t, m
-
-    start, checked = time.time(), time.time()
-    for width, part in batches():
-        go = schedule()
-        ids, m = filled(width, [i for e in part for i in e[0]])
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = model(input_ids=ids, attention_mask=m).logits
-        logits = logits.float()
-        at, loss, right, sure = 0, 0.0, [], 0
-        for pairs, target, hard in part:
-            z = logits[at:at + len(pairs)]
-            at += len(pairs)
-            t = torch.tensor(target)
-            if hard:
-                t = t * 0.97 + 0.03 / len(t)
-            loss = loss - (t * F.log_softmax(z[:, 0], 0)).sum()
-            if hard:
-                three = torch.zeros(len(t), 3)
-                for k, v in enumerate(target):
-                    three[k] = torch.tensor([0.95, 0.04, 0.01] if v else [0.02, 0.18, 0.80])
-                w = torch.tensor([1.0 if v else 1.0 / (len(t) - 1) for v in target]) if len(t) > 1 else torch.ones(1)
-                loss = loss - 0.2 * (w[:, None] * three * F.log_softmax(z, -1)).sum() / 2
-                right.append(float(z[:, 0].argmax().item() == int(np.argmax(target))))
-        loss = loss / len(part)
-        more = update(loss, go)
-        step, seen = step + 1, seen + len(part)
-        stats.append((loss.item(), np.mean(right) if right else np.nan))
-        if not more:
+        progress.count(len(part), loss.item(), right)
+        if progress.step % a.average == 0 and not average(model, done < 1):
             break
-        if not main_rank:
-            continue
-        if step % 25 == 0:
-            s = np.nanmean(stats[-25:], 0)
-            print(f"step {step} {time.time() - start:.0f}s seen {seen} loss {s[0]:.3f} right {s[1]:.3f}", flush=True)
-        if step % a.average:
-            continue  # between averages the processes' weights differ and are noisier
-        if time.time() - saved > 150:
-            model.save_pretrained(a.out)
-            saved = time.time()
-        if time.time() - checked > 420:
-            acc, _ = dev_accuracy(model, tok, os.path.join(a.data, "dev.jsonl"), 213)
-            checked = time.time()
-            print(f"dev (a third) {acc:.4f}", flush=True)
-    if main_rank:
-        model.save_pretrained(a.out)
-        torch.set_num_threads(2)
-        print("dev", *dev_accuracy(model, tok, os.path.join(a.data, "dev.jsonl")), flush=True)
+        if rank == 0:
+            progress.report()
+    if rank == 0:
+        progress.finish()
 
 
 def main():
