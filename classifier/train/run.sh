@@ -30,6 +30,6 @@ step "$work/student0" "$python" "$here/student.py" --vocab "$work/vocab" --out "
 step "$work/student1" "$python" "$here/distill.py" --pairs "$work/pairs.jsonl" --lexicon "$work/lexicon.json" --data "$data" --vocab "$work/vocab" \
 	--init "$work/student0" --out "$work/student1" --minutes "${DISTILL_MINUTES:-45}"
 step "$work/judged.json" "$python" "$here/judged.py" --work "$work" --data "$data"
-step "$work/student2" "$python" "$here/nli.py" $common --init "$work/student1" --out "$work/student2" --minutes "${NLI_MINUTES:-60}"
-"$python" "$here/export.py" --model "$work/student2" --vocab "$work/vocab" --out "$work/model" --temperature "${TEMPERATURE:-0.8}" --min-confidence "${MIN_CONFIDENCE:-0.83}"
+step "$work/student2" "$python" "$here/nli.py" $common --init "$work/student1" --out "$work/student2" --minutes "${NLI_MINUTES:-180}"
+"$python" "$here/export.py" --model "$work/student2" --vocab "$work/vocab" --out "$work/model" --temperature "${TEMPERATURE:-0.9}" --min-confidence "${MIN_CONFIDENCE:-0.95}"
 "$python" "$here/eval.py" "$work/model" --data "$data" --json "$work/eval.json"

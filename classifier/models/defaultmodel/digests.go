@@ -5,7 +5,7 @@ package defaultmodel
 // digests pins the embedded files.
 var digests = map[string]string{
 	"config.json":    "175981b759346de63e817ccce00a83c23be7027b86725fa735328146bdfb2ffe",
-	"model.onnx":     "c0c1636f8470c00c434af2a54bac6d6ae5c64345d6a8500f8bf364f8060722dd",
+	"model.onnx":     "f8f363bbcea367e5790c20f02f5b410995725726e9753d1f1360cbac7b4e1c19",
 	"tokenizer.json": "b6fc6bcdc8bb7014859e9ac95f8f71aa9737513dab089298a2673d4833ce0416",
-	"zeroshot.json":  "ba033d023a1cbaacd324b6e6f18b0a64f6b24e1e81feea8dffd25d68bcfe3b7c",
+	"zeroshot.json":  "4c6f3051b2535667ed382097581b24b483cccffa547a8c936ad0d16cf7006a3a",
 }
