@@ -32,17 +32,20 @@ from vocabulary import teacher_tokenizer
 SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
-def pad(ids, value, rows=32):
-    """Pads to one of a few shapes: oneDNN compiles a kernel for each shape that it meets, which costs more than padding."""
-    n = next(s for s in SIZES if s >= max(map(len, ids)))
-    k = -(-len(ids) // rows) * rows
-    t = torch.full((k, n), value)
-    m = torch.zeros(k, n, dtype=torch.long)
+def filled(ids, rows, width):
+    """Ids and mask of one shape; rows without a text see one padding token, so that no softmax is empty."""
+    t = torch.full((rows, width), 1)
+    m = torch.zeros_like(t)
     m[len(ids):, 0] = 1
     for i, x in enumerate(ids):
         t[i, :len(x)] = torch.tensor(x)
         m[i, :len(x)] = 1
     return t, m
+
+
+def pad(ids):
+    """Pads to one of a few shapes: oneDNN compiles a kernel for each shape that it meets, which costs more than padding."""
+    return filled(ids, -(-len(ids) // 32) * 32, next(s for s in SIZES if s >= max(map(len, ids))))
 
 
 def pool(h, m):
@@ -176,8 +179,8 @@ def run(rank, a):
         scale = min(1, (step + 1) / 100) * max(0.02, 0.5 * (1 + math.cos(math.pi * min(frac, 1))))
         for g, b in zip(opt.param_groups, base):
             g["lr"] = b * scale
-        ti, tm = pad(t_ids, 1)
-        si, sm = pad(s_ids, 1)
+        ti, tm = pad(t_ids)
+        si, sm = pad(s_ids)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             with torch.no_grad():
                 tv = pool(teacher(input_ids=ti, attention_mask=tm).last_hidden_state, tm)[:len(t_ids)]

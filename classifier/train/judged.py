@@ -78,7 +78,7 @@ class Teacher:
         with torch.no_grad():
             for k in range(0, len(order), 128):
                 part = order[k:k + 128]
-                ids, m = pad([enc[i] for i in part], 1)
+                ids, m = pad([enc[i] for i in part])
                 v[part] = pool(self.model(input_ids=ids, attention_mask=m).last_hidden_state, m)[:len(part)].numpy()
         return v
 

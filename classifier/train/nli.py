@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from transformers import XLMRobertaForSequenceClassification
 
-from distill import average, pad
+from distill import average, filled, pad
 from examples import FIVE, TEMPLATES, Examples
 from judged import Judged
 
@@ -42,7 +42,7 @@ def dev_accuracy(model, tok, path, limit=None):
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         for k in range(0, len(order), 16):
             part = order[k:k + 16]
-            ids, m = pad([assemble(enc[i], h, 256) for i in part for h in hyp], 1)
+            ids, m = pad([assemble(enc[i], h, 256) for i in part for h in hyp])
             out = model(input_ids=ids, attention_mask=m).logits.float()[:len(part) * 5, 0].view(-1, 5).argmax(1)
             for i, o in zip(part, out.tolist()):
                 hit.setdefault(rows[i]["lang"], []).append(FIVE[o] == rows[i]["label"])
@@ -87,17 +87,6 @@ def batches(examples, tok, a):
                 yield width, part
                 part = waiting[width] = []
             part.append((ids, target, certain))
-
-
-def filled(width, rows, ids):
-    """Ids and mask of one shape; rows without a pair see one padding token, so that no softmax is empty."""
-    t = torch.full((rows, width), 1)
-    m = torch.zeros_like(t)
-    m[len(ids):, 0] = 1
-    for i, x in enumerate(ids):
-        t[i, :len(x)] = torch.tensor(x)
-        m[i, :len(x)] = 1
-    return t, m
 
 
 def loss_of(logits, part):
@@ -181,7 +170,7 @@ def run(rank, a):
         scale = min(1, (progress.step + 1) / 60) * max(0.01, 0.5 * (1 + math.cos(math.pi * done)))
         for g in opt.param_groups:
             g["lr"] = g["full"] * scale
-        ids, m = filled(width, a.tokens // width, [i for e in part for i in e[0]])
+        ids, m = filled([i for e in part for i in e[0]], a.tokens // width, width)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(input_ids=ids, attention_mask=m).logits
         loss, right = loss_of(logits.float(), part)

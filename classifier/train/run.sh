@@ -1,10 +1,10 @@
 #!/bin/sh
 # Trains the default model from nothing: needs Debian's apt (bookworm) and a Python with requirements.txt.
-#   WORK=folder for everything that is made (default: work beside this script); PYTHON=python of the environment
+#   WORK=folder for everything that is made (default: results beside this script); PYTHON=python of the environment
 # Each step is skipped when its result is there; remove the result to repeat it.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-work=${WORK:-$here/work}
+work=${WORK:-$here/results}
 python=${PYTHON:-python3}
 data=$here/data
 export HF_HUB_OFFLINE=1 PYTHONPATH="$here"
