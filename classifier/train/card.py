@@ -16,8 +16,8 @@ no language and costs no tokens; sentences such as "This example is {{}}." work 
 Files: `model.onnx` (int8, opset 20; inputs `input_ids`, `attention_mask`; output `logits`), `tokenizer.json`, `config.json`,
 `zeroshot.json` (template and `min_confidence`). {size:.1f} MB together. `export.py` in `classifier/train` also
 writes fp32 weights; loaded in transformers they give the scores of the fp32 ONNX file within 3e-6 (40 dev texts). optimum's
-`ORTModelForSequenceClassification` loads the int8 file; on 40 dev texts its pipeline gives the answers of incidentd's engine, scores 0.011
-apart in the mean and 0.17 at most, because activations are scaled per run and the two put different pairs into a run. The folder has no
+`ORTModelForSequenceClassification` loads the int8 file; on 40 dev texts its pipeline gives the answers of incidentd's engine, scores 0.002
+apart in the mean and 0.10 at most, because activations are scaled per run and the two put different pairs into a run. The folder has no
 tokenizer_config.json: in transformers, set `tokenizer.model_max_length = 512`.
 
 ## Figures
